@@ -1,0 +1,47 @@
+"""anyformer: one Transformer, any domain.
+
+`import anyformer` imports no torch: names are loaded when they are used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from anyformer.lazy import load as _load
+
+if TYPE_CHECKING:
+    from anyformer.api import evaluate, finetune, load, pipeline, pretrain, resume
+    from anyformer.hookspecs import hookimpl
+    from anyformer.media import Image
+    from anyformer.task import (
+        Data,
+        Demo,
+        Frozen,
+        Metric,
+        Objective,
+        Prediction,
+        Record,
+        Sample,
+        Task,
+        TaskSpec,
+        Tokenizer,
+        TokenizerSpec,
+    )  # fmt: skip
+
+_NAMES = {
+    "api": ("evaluate", "finetune", "load", "pipeline", "pretrain", "resume"),
+    "hookspecs": ("hookimpl",),
+    "media": ("Image",),
+    "task": (
+        "Data", "Demo", "Frozen", "Metric", "Objective", "Prediction", "Record", "Sample", "Task", "TaskSpec", "Tokenizer",
+        "TokenizerSpec",
+    ),
+}  # fmt: skip
+__all__ = [
+    "Data", "Demo", "Frozen", "Image", "Metric", "Objective", "Prediction", "Record", "Sample", "Task", "TaskSpec",
+    "Tokenizer", "TokenizerSpec", "evaluate", "finetune", "hookimpl", "load", "pipeline", "pretrain", "resume",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    return _load(__name__, _NAMES, name)

@@ -1,0 +1,164 @@
+"""The Python API: load, pipeline, finetune, pretrain, resume, evaluate.
+
+Each function does what the command of the same name does, and raises `ValueError` in one line for a user's mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from anyformer import artifact as artifacts
+from anyformer import launch, plugins
+from anyformer.artifact import Artifact
+from anyformer.data import open_data
+from anyformer.data.dataset import Dataset
+from anyformer.infer.evaluate import Evaluation
+from anyformer.infer.evaluate import evaluate as evaluate_records
+from anyformer.infer.pipeline import Pipeline
+from anyformer.objectives import OBJECTIVES
+from anyformer.train import run as runs
+from anyformer.train.engine import choose_device
+from anyformer.train.prepare import new_objective, new_task, objective_settings, task_settings
+from anyformer.train.run import Run
+from anyformer.train.settings import Training
+
+__all__ = ["evaluate", "finetune", "load", "pipeline", "pretrain", "resume"]
+
+
+def load(path: str | Path, device: str = "cpu") -> Artifact:
+    """A saved model: a run folder or an artifact.
+
+    Raises `ValueError` if nothing that can be loaded is there, or a plugin it needs is missing.
+    """
+    folder = Path(path)
+    if (folder / "run.yaml").is_file():
+        if not Run(folder).finished:
+            raise ValueError(f"the run {folder} has not finished; go on with: anyformer resume {folder}")
+        folder = folder / "model"
+    return artifacts.load(folder, choose_device(device))
+
+
+def pipeline(task: str | None = None, *, model: str | Path | Artifact, device: str = "cpu") -> Pipeline:
+    """A task made callable: `pipeline("nlp/translation", model="runs/en-de")({"text": "A dog runs."})`.
+
+    Args:
+        task: full or bare id; without it, the only task of the model.
+        model: a run folder, an artifact's folder, or a loaded model.
+        device: `cpu`, `cuda`, or `auto`.
+    """
+    if task is not None and task not in OBJECTIVES:
+        task = plugins.task_id(task)
+    artifact = model if isinstance(model, Artifact) else load(model, device)
+    return Pipeline(artifact.model, artifact.component(task))
+
+
+def evaluate(
+    task: str | None = None, *, model: str | Path | Artifact, data: Any, columns: Any = None, seed: int = 0,
+    device: str = "cpu", **options: Any,
+) -> Evaluation:  # fmt: skip
+    """Score a model on data beside the task's baselines, with intervals and a verdict.
+
+    Args:
+        task: full or bare id; without it, the only task of the model.
+        model: a run folder, an artifact's folder, or a loaded model.
+        data: as for `finetune`.
+        columns: as for `finetune`.
+        seed: of the bootstrap.
+        device: where the model runs.
+        options: of the task's calls.
+    """
+    asked = pipeline(task, model=model, device=device)
+    rows = open_data(data, columns)
+    return evaluate_records(
+        asked, asked.task.records(rows), model=str(_named(model)), data=str(_named(data)), seed=seed, **options
+    )
+
+
+def finetune(
+    task: str, *, data: Any, out: str | Path, valid: Any = None, columns: Any = None,
+    model: str | Path | Artifact | None = None, preset: str | None = None,
+    settings: Mapping[str, Any] | str | Path | None = None, overrides: Sequence[str] = (),
+) -> Run:  # fmt: skip
+    """Train a task, from scratch or from a model, and evaluate it beside its baselines.
+
+    Args:
+        task: full or bare id.
+        data: a file, a file's rows `file.csv[:100]`, a pattern, a folder, `{field: file}`, or rows in memory.
+        out: the run's folder, new or empty.
+        valid: held-out data, a share of `data` to hold out (default 0.1), or "none".
+        columns: names of a headerless file's columns, or `{field: column}`.
+        model: where trunk, tokenizers, embedding and head are taken over from, as far as they fit.
+        preset: a named trunk.
+        settings: nested settings, or a YAML file of them.
+        overrides: `key=value`, dotted: `training.steps=500`.
+    """
+    folder = Path(out)
+    runs.refuse_used(folder)
+    id = plugins.task_id(task)
+    kind = plugins.task(id)
+    start = load(model) if isinstance(model, str | Path) else model
+    chosen = task_settings(kind, launch.layers(settings), overrides, launch.given_trunk(start, preset))
+    launch.check_trunk(id, kind.trunk, chosen.trunk, start)
+    rows = Dataset.open(data, valid, columns, chosen.training.seed, kind.temporal)
+    bound = new_task(kind, chosen, rows.train, start)
+    asked = {"kind": "task", "id": id, "model": _named(model), "preset": preset}
+    return launch.start(folder, asked, id, bound, rows, chosen, start)
+
+
+def pretrain(
+    objective: str, *, tokenizer: str, data: Any, out: str | Path, valid: Any = None, columns: Any = None,
+    model: str | Path | Artifact | None = None, preset: str | None = None,
+    settings: Mapping[str, Any] | str | Path | None = None, overrides: Sequence[str] = (),
+) -> Run:  # fmt: skip
+    """Train a trunk without labels: `pretrain("next-token", tokenizer="nlp/bpe", data="books/*.txt", out="runs/books")`.
+
+    Args:
+        objective: `next-token` or `masked-token`.
+        tokenizer: full or bare id of a plugin's tokenizer.
+        data: as for `finetune`.
+        out: the run's folder, new or empty.
+        valid: as for `finetune`; the loss on it is reported.
+        columns: as for `finetune`.
+        model: a model to go on from.
+        preset: a named trunk.
+        settings: nested settings, or a YAML file of them.
+        overrides: `key=value`, dotted.
+    """
+    folder = Path(out)
+    runs.refuse_used(folder)
+    full = plugins.tokenizer_id(tokenizer)
+    start = load(model) if isinstance(model, str | Path) else model
+    kind = plugins.tokenizer(full)
+    trunk = launch.given_trunk(start, preset)
+    chosen = objective_settings(objective, kind, launch.layers(settings), overrides, trunk)
+    launch.check_trunk(objective, OBJECTIVES[objective].trunk, chosen.trunk, start)
+    rows = Dataset.open(data, valid, columns, chosen.training.seed, temporal=False)
+    bound = new_objective(objective, full, chosen, rows.train, start)
+    asked = {"kind": "objective", "id": objective, "tokenizer": full, "model": _named(model), "preset": preset}
+    return launch.start(folder, asked, objective, bound, rows, chosen, start)
+
+
+def resume(folder: str | Path, *, data: Any = None, valid: Any = None) -> Run:
+    """Go on with a run from its newest checkpoint; a run that has finished is returned as it is.
+
+    `data` and `valid` are needed only where they were given in memory. Raises `ValueError` if the data has changed.
+    """
+    run = Run(Path(folder))
+    asked = run.settings
+    if run.finished:
+        return run
+    artifact = artifacts.read_description(run.folder / "prepared")
+    training = Training.model_validate(asked["settings"]["training"])
+    id = asked["id"]
+    bound = artifact.model[id].task
+    rows = Dataset.reopen(asked["data"], data, valid, training.seed, getattr(bound, "temporal", False))
+    return launch.go_on(run, artifact, id, bound, rows, training)
+
+
+def _named(value: Any) -> str | None:
+    """A model or data as a report names it."""
+    if value is None:
+        return None
+    return str(value) if isinstance(value, str | Path) else "in memory"

@@ -1,0 +1,109 @@
+"""`anyformer run TASK`: answer inputs with a model, from flags or from lines of JSON.
+
+A task's own Input and Options become flags: scalars as text, everything else as JSON or `key=@file`.
+"""
+
+from __future__ import annotations
+
+import json as jsons
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from anyformer.cli import arguments as given
+from anyformer.cli.output import Json, note, write, write_json
+
+
+def command(
+    task: Annotated[str, typer.Argument(help="Id of the task; see: anyformer tasks.")],
+    fields: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FIELD=VALUE", help="One input and its options: text='A dog runs.' image=@cat.png"),
+    ] = None,
+    *,
+    model: Annotated[str, typer.Option("--model", help="A run's folder or a model's.")],
+    device: given.DeviceOption = "cpu",
+    json: Json = False,
+) -> int:
+    """Answer inputs with a model.
+
+    Without FIELD=VALUE, inputs are read from standard input, one JSON object a line, and answers are printed one a line.
+    A line that cannot be answered gives {"error": ...} in its place; the exit code is then 1.
+    """
+    from anyformer.api import pipeline
+
+    asked = pipeline(task, model=model, device=device)
+    if fields:
+        answer = asked(**_parse(fields, asked))
+        _show(answer, json)
+        return 0
+    if sys.stdin.isatty():
+        names = " ".join(f"{name}=..." for name in asked.task.Input.model_fields)
+        raise ValueError(f"nothing to answer; give {names}, or lines of JSON on standard input")
+    failures = 0
+    for answer in asked.stream(_lines(sys.stdin), errors="return"):
+        if isinstance(answer, ValueError):
+            failures += 1
+            write_json({"error": str(answer)})
+            note(f"error: {answer}")
+        else:
+            write_json(answer.model_dump(mode="json"))
+    return 1 if failures else 0
+
+
+def _show(answer: Any, json: bool) -> None:
+    values = answer.model_dump(mode="json")
+    if json:
+        write_json(values)
+        return
+    for name, value in values.items():
+        write(f"{name}: {value if isinstance(value, str) else jsons.dumps(value, ensure_ascii=False)}")
+
+
+def _lines(file: Any) -> Iterator[Any]:
+    """One value a line; a line that is no JSON becomes text, which the pipeline refuses by its number."""
+    for line in file:
+        if line.strip():
+            try:
+                yield jsons.loads(line)
+            except ValueError:
+                yield line.strip()
+
+
+def _parse(fields: list[str], asked: Any) -> dict[str, Any]:
+    """`FIELD=VALUE` as the fields of Input and Options: `@file` is the file's content, for a medium its path."""
+    from pydantic import BaseModel
+
+    known: dict[str, Any] = {**asked.task.Input.model_fields, **asked.task.Options.model_fields}
+    given: dict[str, Any] = {}
+    for text in fields:
+        name, equals, value = text.partition("=")
+        if not equals or name not in known:
+            raise ValueError(f"{text!r} is no field of {asked.component}; write FIELD=VALUE with: {', '.join(known)}")
+        given[name] = _value(value, known[name].annotation)
+    assert issubclass(asked.task.Input, BaseModel)
+    return given
+
+
+def _value(value: str, annotation: Any) -> Any:
+    from anyformer.media import Image
+
+    if value.startswith("@"):
+        path = Path(value[1:])
+        if annotation is Image:
+            return path
+        try:
+            value = path.read_text()
+        except OSError as error:
+            raise ValueError(f"cannot read {str(path)!r}: {error.strerror}") from None
+        except UnicodeDecodeError:
+            raise ValueError(f"{str(path)!r} is not text in UTF-8") from None
+    if annotation in (str, Image):
+        return value
+    try:
+        return jsons.loads(value)
+    except ValueError:
+        return value

@@ -1,0 +1,110 @@
+"""The data of a run: a training part and a held-out part, and a record of where they came from that a resume can read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from anyformer.data.hashing import fingerprint, overlap
+from anyformer.data.sources import open_data, split
+
+Rows = Sequence[Mapping[str, Any]]
+HELD_OUT = 0.1
+"""Share of the data that is held out where no held-out data is given."""
+IN_MEMORY = "in memory"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Raw rows to learn from and raw rows to be scored on."""
+
+    train: Sequence[Mapping[str, Any]]
+    valid: Sequence[Mapping[str, Any]]
+    """May be empty."""
+    asked: dict[str, Any]
+    """Where the rows came from, as YAML values, with their fingerprints."""
+
+    @property
+    def valid_name(self) -> str:
+        """What the held-out rows are called in a report."""
+        valid = self.asked["valid"]
+        return f"{valid:.0%} of {self.asked['data']}, held out" if isinstance(valid, float) else str(valid)
+
+    @classmethod
+    def open(cls, data: Any, valid: Any, columns: Any, seed: int, temporal: bool) -> Dataset:
+        """Open both parts; without `valid`, hold out a share (the last rows where order is time).
+
+        Raises `ValueError` for data that cannot be read.
+        """
+        rows = open_data(data, columns)
+        share = _share(valid)
+        if share is not None:
+            parts: tuple[Rows, Rows] = split(rows, share, None if temporal else seed)
+        else:
+            parts = (rows, [] if valid == "none" else open_data(valid, columns))
+        train, held_out = parts
+        asked = {
+            "data": _named(data),
+            "valid": share if share is not None else _named(valid),
+            "columns": columns,
+            "rows": len(train),
+            "valid_rows": len(held_out),
+            "fingerprint": fingerprint(train),
+            "valid_fingerprint": fingerprint(held_out) if len(held_out) else None,
+            "in_both": overlap(train, held_out) if len(held_out) else 0,
+        }
+        return cls(train, held_out, asked)
+
+    @classmethod
+    def reopen(cls, asked: Mapping[str, Any], data: Any, valid: Any, seed: int, temporal: bool) -> Dataset:
+        """Open the data of an earlier run again; `data` and `valid` stand in for what was in memory.
+
+        Raises `ValueError` if it is not the same data any more.
+        """
+        for name, given in (("data", data), ("valid", valid)):
+            if asked[name] == IN_MEMORY and given is None:
+                raise ValueError(
+                    f"the run's {name} was in memory; give the same rows again: resume(folder, {name}=rows)"
+                )
+        data = asked["data"] if data is None else data
+        valid = asked["valid"] if valid is None else valid
+        found = cls.open(data, valid, asked["columns"], seed, temporal)
+        for name in ("fingerprint", "valid_fingerprint"):
+            if found.asked[name] != asked[name]:
+                changed = "data" if name == "fingerprint" else "valid"
+                raise ValueError(
+                    f"the run's {changed} ({asked[changed]}) has changed since it began; put it back, or start a new run"
+                )
+        return found
+
+
+def _share(valid: Any) -> float | None:
+    """The share to hold out, or None where `valid` names data of its own (or "none")."""
+    if valid is None:
+        return HELD_OUT
+    if isinstance(valid, float):
+        return valid
+    if isinstance(valid, str):
+        try:
+            return float(valid)
+        except ValueError:
+            return None
+    return None
+
+
+def _named(data: Any) -> Any:
+    """Data as run.yaml keeps it: paths made absolute, so that a resume finds them from anywhere."""
+    if isinstance(data, Path):
+        return str(data.absolute())
+    if isinstance(data, str):
+        if data == "none":
+            return data
+        if "=" in data and not Path(data).exists():
+            pairs = (pair.partition("=") for pair in data.split(","))
+            return {field: str(Path(path).absolute()) for field, _, path in pairs}
+        return str(Path(data).absolute())
+    if isinstance(data, Mapping) and all(isinstance(value, str | Path) for value in data.values()):
+        return {field: str(Path(path).absolute()) for field, path in data.items()}
+    return IN_MEMORY

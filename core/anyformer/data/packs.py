@@ -1,0 +1,51 @@
+"""Samples to micro-packs: laid end to end, cut by a token budget.
+
+The budget bounds memory, never learning: a step's loss is a sum over all its micro-packs, however it was cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+
+from anyformer.nn.pack import Pack, Part, Parts
+from anyformer.task import Array, Sample
+
+
+def cut(samples: Sequence[Sample], tokens: int) -> Iterator[list[Sample]]:
+    """Consecutive samples in groups of at most `tokens` tokens; a sample longer than that goes alone."""
+    group: list[Sample] = []
+    cost = 0
+    for sample in samples:
+        if group and cost + sample.cost > tokens:
+            yield group
+            group, cost = [], 0
+        group.append(sample)
+        cost += sample.cost
+    if group:
+        yield group
+
+
+def collate(samples: Sequence[Sample], device: torch.device | str | None = None) -> tuple[Parts, Parts]:
+    """The parts and the targets of samples, each laid end to end on the device.
+
+    Raises `ValueError` if the samples do not have the same parts.
+    """
+    return _lay([sample.parts for sample in samples], device), _lay([sample.targets for sample in samples], device)
+
+
+def _lay(items: Sequence[Mapping[str, Array]], device: torch.device | str | None) -> Parts:
+    names = list(items[0]) if items else []
+    for item in items:
+        if list(item) != names:
+            raise ValueError(f"samples must have the same parts; one has {names}, another {list(item)}")
+    return {name: part([item[name] for item in items], device) for name in names}
+
+
+def part(arrays: Sequence[Array], device: torch.device | str | None = None) -> Part:
+    """Arrays [L, ...] as one part: values [T, ...] and how they split."""
+    values = torch.from_numpy(np.ascontiguousarray(np.concatenate(arrays)))
+    pack = Pack.of([len(array) for array in arrays], device)
+    return Part(values.to(device, non_blocking=True), pack)

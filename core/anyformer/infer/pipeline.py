@@ -1,0 +1,128 @@
+"""Pipelines: a task made callable. One path for one item and for a million.
+
+* Inputs are encoded as they come, gathered into packs by a budget of tokens, and answered in order; nothing is held beyond
+  a pack, so an iterable may be larger than memory.
+* An answer does not depend on who shares the pack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
+
+from anyformer.nn import Model
+from anyformer.task import Prediction, Sample, Task, explain, resolve, validate
+
+TOKENS = 16384
+"""Tokens in a pack, unless a single input has more."""
+ITEMS = 256
+"""Inputs in a pack at most, so that answers keep coming."""
+
+
+@dataclass
+class _Asked:
+    """An input on its way to its answer."""
+
+    input: Any
+    samples: list[Sample] = field(default_factory=list)
+    error: ValueError | None = None
+
+
+class Pipeline:
+    """A task with a model that answers it."""
+
+    def __init__(self, model: Model, component: str) -> None:
+        task = model[component].task
+        if not isinstance(task, Task):
+            raise ValueError(f"{component!r} is a pretraining objective; fine-tune it for a task first")
+        self.model = model.eval()
+        self.component = component
+        self.task: Task[Any, Any, Any] = task
+        self._solve = resolve(task.solver)
+
+    def __call__(self, inputs: Any = None, /, **given: Any) -> Any:
+        """The answer to one input, or a list of answers to a list of them.
+
+        Args:
+            inputs: the fields of one Input as a mapping, an Input, or a list (any iterable) of either.
+            given: fields of one Input instead, and fields of Options.
+
+        Raises `ValueError` for a bad input, naming the field, what was given and what is possible.
+        """
+        options = {name: given.pop(name) for name in list(given) if name in self.task.Options.model_fields}
+        if inputs is None:
+            return next(self.stream([given], **options))
+        if given:
+            known = ", ".join(self.task.Options.model_fields) or "none"
+            raise ValueError(f"unknown option {next(iter(given))!r}; the options of {self.component} are: {known}")
+        if isinstance(inputs, Mapping | BaseModel):
+            return next(self.stream([inputs], **options))
+        if isinstance(inputs, str | bytes) or not isinstance(inputs, Iterable):
+            fields = ", ".join(self.task.Input.model_fields)
+            raise ValueError(f"an input of {self.component} is a mapping with: {fields}; got {type(inputs).__name__}")
+        return list(self.stream(inputs, **options))
+
+    def stream(
+        self, inputs: Iterable[Any], errors: Literal["raise", "return"] = "raise", tokens: int = TOKENS, **options: Any
+    ) -> Iterator[Any]:
+        """Answers in order, as packs of at most `tokens` tokens are done.
+
+        With `errors="return"`, a bad input gives its `ValueError` in place of an answer and the others go on.
+        """
+        chosen = self.options(**options)
+        waiting: list[_Asked] = []
+        cost = 0
+        for index, raw in enumerate(inputs):
+            asked = self._ask(raw, index, chosen)
+            if asked.error is not None and errors == "raise":
+                yield from self._answers(waiting, chosen, errors)
+                raise asked.error
+            size = sum(sample.cost for sample in asked.samples)
+            if waiting and (cost + size > tokens or len(waiting) >= ITEMS):
+                yield from self._answers(waiting, chosen, errors)
+                waiting, cost = [], 0
+            waiting.append(asked)
+            cost += size
+        yield from self._answers(waiting, chosen, errors)
+
+    def options(self, **given: Any) -> Any:
+        """The options of a call, validated."""
+        try:
+            return self.task.Options(**given)
+        except ValidationError as error:
+            known = ", ".join(self.task.Options.model_fields) or "none"
+            raise ValueError(f"options of {self.component}: {explain(error)}; the options are: {known}") from None
+
+    def _ask(self, raw: Any, index: int, options: Any) -> _Asked:
+        try:
+            input = validate(self.task.Input, raw, f"input {index + 1}")
+            return _Asked(input, self.task.encode(input, options))
+        except ValueError as error:
+            return _Asked(raw, error=error)
+
+    def _answers(self, waiting: list[_Asked], options: Any, errors: str) -> Iterator[Any]:
+        samples = [sample for asked in waiting for sample in asked.samples]
+        seed = int(getattr(options, "seed", 0))
+        seeds = [seed] * len(samples)
+        found: dict[int, Prediction] = {}
+        if samples:
+            found = dict(self._solve(self.model, self.component, samples, options, seeds))
+        first = 0
+        for asked in waiting:
+            if asked.error is not None:
+                yield asked.error
+                continue
+            last = first + len(asked.samples)
+            try:
+                answer = self.task.decode(
+                    asked.input, asked.samples, [found[index] for index in range(first, last)], options
+                )
+            except ValueError as error:
+                if errors == "raise":
+                    raise
+                answer = error
+            first = last
+            yield answer

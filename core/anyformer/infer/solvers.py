@@ -1,0 +1,31 @@
+"""How samples become predictions.
+
+A solver is a function `(model, component, samples, options, seeds) -> iterator of (sample index, Prediction)`; a task names
+one by lazy reference. It gets as many samples as fit one pack, and may give predictions in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from anyformer.data.packs import collate
+from anyformer.infer.generate import generate
+from anyformer.nn import Model
+from anyformer.task import Prediction, Sample
+
+__all__ = ["generate", "one_pass"]
+
+
+def one_pass(
+    model: Model, component: str, samples: Sequence[Sample], options: Any, seeds: Sequence[int]
+) -> Iterator[tuple[int, Prediction]]:
+    """One forward pass over all samples as one pack."""
+    device = next(model.parameters()).device
+    parts, _ = collate(samples, device)
+    with torch.inference_mode():
+        streams = model.encode(parts, component)
+        head = model[component].head
+        yield from enumerate(head.split(head(streams), streams))

@@ -1,0 +1,120 @@
+"""Intervals of scores by drawing the records again: the bootstrap (Efron 1979), in blocks for records in order of time.
+
+* Of a record only its row is kept, in a `RowStore`.
+* A draw is kept as how often each record occurs in it. A `Weighted` metric scores many draws at once; any other metric is
+  given the rows of each draw, in their old order.
+* In order of time, neighbours resemble one another, and drawing them one by one makes intervals too narrow. The moving-block
+  bootstrap (Künsch 1989) draws runs of `block` consecutive records.
+* An interval is the middle 95 percent of the draws' scores. Draws without a defined score are left out.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from anyformer.metrics.base import Weighted
+from anyformer.task import Array, Metric, Rng
+
+Interval = tuple[float, float]
+TAILS = (2.5, 97.5)
+"""Percentiles of the draws where an interval begins and ends."""
+_CHUNK = 2**18
+"""Counts held at once: draws times records."""
+
+
+class RowStore:
+    """The rows of one metric in a flat buffer: 8 bytes a number, or 4 where the metric's `dtype` is float32."""
+
+    def __init__(self, metric: Metric) -> None:
+        self.metric = metric
+        self.width = 0
+        """Numbers in a row, known from the first."""
+        self._numbers: array[float] = array({"float64": "d", "float32": "f"}[metric.dtype])
+
+    def __len__(self) -> int:
+        return len(self._numbers) // self.width if self.width else 0
+
+    def append(self, row: Sequence[float]) -> None:
+        """Keep the row of one record. Raises `ValueError` if it has another width than the rows before."""
+        self.width = self.width or len(row)
+        if len(row) != self.width or not self.width:
+            name = type(self.metric).__name__
+            raise ValueError(
+                f"{name}.row gave {len(row)} numbers, not {self.width or 'some'}; a row always has as many"
+            )
+        self._numbers.extend(row)
+
+    @property
+    def rows(self) -> Array:
+        """A copy of what was kept, [N, k]."""
+        return np.array(self._numbers, dtype=self.metric.dtype).reshape(len(self), self.width)
+
+
+def interval(metric: Metric, rows: Array, *, seed: int, draws: int = 1000, block: int = 1) -> dict[str, Interval]:
+    """Lower and upper end of each score of rows [N, k]; NaN where no draw had a defined score.
+
+    `block` is the length of the runs that are drawn, at most half the rows. Raises `ValueError` for no rows.
+    """
+    scores = _scores(metric, rows, np.random.default_rng(seed), draws, block)
+    return {name: _middle(values) for name, values in scores.items()}
+
+
+def difference(metric: Metric, rows: Array, others: Array, *, seed: int, draws: int = 1000, block: int = 1) -> Interval:
+    """Lower and upper end of the primary score of `rows` minus that of `others`, both [N, k] of the same records.
+
+    Both are drawn alike, so what makes a record hard for both cancels. An interval on one side of zero is a difference
+    that the choice of records does not explain.
+    """
+    if len(rows) != len(others):
+        raise ValueError(f"{len(rows)} and {len(others)} rows cannot be compared record by record")
+    name = metric.names[0]
+    ours, theirs = (_scores(metric, each, np.random.default_rng(seed), draws, block)[name] for each in (rows, others))
+    return _middle(ours - theirs)
+
+
+def _scores(metric: Metric, rows: Array, rng: Rng, draws: int, block: int) -> dict[str, Array]:
+    """Scores [draws] by name."""
+    if not len(rows):
+        raise ValueError("there are no rows to draw from")
+    if block < 1 or draws < 1:
+        raise ValueError(f"block and draws must be at least 1; got {block} and {draws}")
+    found = [_score(metric, rows, counts) for counts in _counts(len(rows), draws, block, rng)]
+    return {name: np.concatenate([scores[name] for scores in found]) for name in found[0]}
+
+
+def _score(metric: Metric, rows: Array, counts: Array) -> dict[str, Array]:
+    if isinstance(metric, Weighted):
+        return metric.weighted(rows, counts)
+    found = [metric.scores(np.repeat(rows, count.astype(np.int64), axis=0)) for count in counts]
+    return {name: np.array([scores[name] for scores in found]) for name in found[0]}
+
+
+def _counts(size: int, draws: int, block: int, rng: Rng) -> Iterator[Array]:
+    """How often each record occurs in each draw, float64 [R, N], some draws at a time."""
+    block = max(1, min(block, size // 2))
+    per_chunk = max(1, _CHUNK // size)
+    for first in range(0, draws, per_chunk):
+        yield np.stack([_draw(size, block, rng) for _ in range(min(per_chunk, draws - first))]).astype(np.float64)
+
+
+def _draw(size: int, block: int, rng: Rng) -> Array:
+    """How often each of `size` records occurs in runs of `block` drawn until there are `size`; the last run is cut short."""
+    num_blocks = -(-size // block)
+    starts = rng.integers(0, size - block + 1, num_blocks)
+    if block == 1:
+        return np.bincount(starts, minlength=size)
+    lengths = np.full(num_blocks, block)
+    lengths[-1] = size - block * (num_blocks - 1)
+    changes = np.bincount(starts, minlength=size + 1) - np.bincount(starts + lengths, minlength=size + 1)
+    return np.cumsum(changes[:-1])
+
+
+def _middle(scores: Array) -> Interval:
+    defined = scores[~np.isnan(scores)]
+    if not len(defined):
+        return (float("nan"), float("nan"))
+    low, high = np.percentile(defined, TAILS)
+    return (float(low), float(high))

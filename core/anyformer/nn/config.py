@@ -1,0 +1,155 @@
+"""The configuration of the trunk: small frozen models that compose. This module imports no torch.
+
+Every field names the choice of a published architecture; where it comes from stands below it. Presets are functions that
+return a `Trunk`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from anyformer.task import Frozen
+
+
+class Attention(Frozen):
+    """Scaled dot-product attention (Vaswani et al. 2017)."""
+
+    heads: int = Field(default=8, ge=1)
+    """Query heads, H."""
+    key_value_heads: int | None = Field(default=None, ge=1)
+    """Key and value heads, K: fewer than `heads` is grouped-query (Ainslie et al. 2023), 1 is multi-query (Shazeer 2019).
+    None: as many as `heads`."""
+    head_width: int | None = Field(default=None, ge=1)
+    """Width of a head, E. None: the stack's width divided by `heads`."""
+    bias: bool = True
+    """Biases of the query, key and value projections."""
+    output_bias: bool = True
+    """Bias of the output projection."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """On the attention weights."""
+
+
+class Position(Frozen):
+    """How order enters the model."""
+
+    kind: Literal["none", "learned", "sinusoidal", "rotary"] = "rotary"
+    """`learned` (BERT, GPT-2) and `sinusoidal` (Vaswani et al. 2017) are added by the embedding; `rotary` (Su et al. 2021)
+    turns queries and keys."""
+    length: int = Field(default=2048, ge=1)
+    """Rows of a learned table: the longest sequence. The other kinds have no limit."""
+    base: float = Field(default=10000.0, gt=0)
+    """Base of the wavelengths of sinusoidal and rotary positions."""
+
+
+class FeedForward(Frozen):
+    """The token-wise half of a block."""
+
+    width: int | None = Field(default=None, ge=1)
+    """Inner width, F. None: four times the stack's width, or 8/3 of it rounded up to a multiple of 8 when gated."""
+    activation: Literal["gelu", "gelu_tanh", "relu", "silu"] = "gelu"
+    gated: bool = False
+    """Multiply by a second projection: with `silu` this is SwiGLU, with `gelu` GeGLU (Shazeer 2020)."""
+    bias: bool = True
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """On the inner activations."""
+
+
+class Norm(Frozen):
+    """Normalisation of the residual stream."""
+
+    kind: Literal["layer", "rms"] = "layer"
+    """LayerNorm (Ba et al. 2016) or RMSNorm (Zhang and Sennrich 2019)."""
+    place: Literal["pre", "post"] = "pre"
+    """Before each half block (GPT-2), or after the residual sum (Vaswani et al. 2017)."""
+    final: bool | None = None
+    """A last norm after the blocks. None: with `pre`, not with `post`."""
+    epsilon: float = Field(default=1e-5, gt=0)
+    bias: bool = True
+    """Of LayerNorm; RMSNorm has none."""
+
+
+class Stack(Frozen):
+    """A stack of blocks: encoder, decoder, or the decoder of an encoder-decoder, by two booleans."""
+
+    width: int = Field(default=256, ge=1)
+    """Width of the residual stream, D."""
+    depth: int = Field(default=4, ge=0)
+    """Number of blocks."""
+    causal: bool = False
+    """A token sees only itself and what stands before it."""
+    cross: bool = False
+    """Each block also attends to a memory."""
+    memory_width: int | None = Field(default=None, ge=1)
+    """Width of the memory that cross-attention reads. None: the encoder's, or the stack's own where it stands alone."""
+    attention: Attention = Attention()
+    position: Position = Position()
+    feed_forward: FeedForward = FeedForward()
+    norm: Norm = Norm()
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """On the embedding's output and on each half block before the residual sum."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Stack:
+        attention = self.attention
+        if attention.head_width is None and self.width % attention.heads:
+            raise ValueError(
+                f"width {self.width} is not divisible by {attention.heads} heads; set attention.head_width or another width"
+            )
+        if attention.heads % (attention.key_value_heads or attention.heads):
+            raise ValueError(
+                f"{attention.heads} heads cannot be grouped over {attention.key_value_heads} key_value_heads; "
+                "the second must divide the first"
+            )
+        if self.position.kind == "rotary" and self.head_width % 2:
+            raise ValueError(f"rotary positions need an even head width; it is {self.head_width}")
+        return self
+
+    @property
+    def head_width(self) -> int:
+        """E: width of one head."""
+        return self.attention.head_width or self.width // self.attention.heads
+
+    @property
+    def inner_width(self) -> int:
+        """F: inner width of the feed-forward layer."""
+        if self.feed_forward.width is not None:
+            return self.feed_forward.width
+        return -(-self.width * 8 // 3 // 8) * 8 if self.feed_forward.gated else 4 * self.width
+
+
+class Trunk(Frozen):
+    """The shared Transformer: an encoder, a decoder, or both."""
+
+    encoder: Stack | None = None
+    """Reads the stream called `source`."""
+    decoder: Stack | None = None
+    """Reads the stream called `target`; with `cross`, it attends to the encoder's output."""
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Trunk:
+        if self.encoder is None and self.decoder is None:
+            raise ValueError("a trunk needs an encoder, a decoder, or both")
+        if self.decoder is not None and self.decoder.cross and self.encoder is None:
+            raise ValueError("decoder.cross attends to an encoder; give one, or set decoder.cross to false")
+        if self.encoder is not None and self.decoder is not None:
+            width = self.decoder.memory_width
+            if self.decoder.cross and width not in (None, self.encoder.width):
+                raise ValueError(
+                    f"decoder.memory_width is {width}, but the encoder is {self.encoder.width} wide; leave it out"
+                )
+        return self
+
+    @property
+    def stacks(self) -> dict[str, Stack]:
+        """The stacks by the name of the stream they read."""
+        pairs = {"source": self.encoder, "target": self.decoder}
+        return {name: stack for name, stack in pairs.items() if stack is not None}
+
+    @property
+    def output(self) -> Stack:
+        """The stack whose output the head reads: the decoder where there is one."""
+        stack = self.decoder or self.encoder
+        assert stack is not None
+        return stack

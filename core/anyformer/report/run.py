@@ -1,0 +1,142 @@
+"""A run's page: what it achieved, how it learned, what it answers, and all that is needed to do it again."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from anyformer.report.chart import Line, Point, line_chart
+from anyformer.report.markup import Markup, section, table, tag, write_page
+from anyformer.report.pictures import figure, pictures
+from anyformer.report.scores import scores, verdict
+from anyformer.report.words import duration, number
+
+if TYPE_CHECKING:
+    from anyformer.data.dataset import Dataset
+    from anyformer.infer.evaluate import Evaluation
+    from anyformer.infer.pipeline import Pipeline
+    from anyformer.train.run import Run
+
+NAME = "report.html"
+NUM_PICTURES = 6
+VALID = "valid/"
+"""What the names of periodic scores begin with in the log."""
+
+
+def write_run(
+    run: Run, pipeline: Pipeline | None, data: Dataset, evaluation: Evaluation | Mapping[str, float] | None
+) -> Path:
+    """Write `report.html` into a run's folder and return its path.
+
+    Args:
+        run: its settings and its log are read.
+        pipeline: the trained task; None for pretraining, which has no answers to draw.
+        data: its held-out rows are drawn.
+        evaluation: of a task; or scores by name, as pretraining has them (`{"valid/loss": 2.1}`); None where nothing was
+            held out.
+    """
+    asked, lines = run.settings, run.log.lines()
+    title = " \N{MIDDLE DOT} ".join(str(asked[key]) for key in ("id", "tokenizer") if asked.get(key))
+    beside = None if evaluation is None or isinstance(evaluation, Mapping) else evaluation
+    return write_page(
+        run.folder / NAME,
+        f"{title}, {run.folder.name}",
+        tag("h1", title),
+        tag("p", f"run {run.folder.name}", class_="soft"),
+        verdict(evaluation),
+        scores(beside, pipeline.task) if beside is not None and pipeline is not None else None,
+        _curves(lines, _final(evaluation)),
+        None if pipeline is None else _pictures(pipeline, data),
+        section("The run", table(["what", ""], _facts(asked, data, lines))),
+        section("Configuration", _configuration(asked)),
+        section("Environment", table(["what", ""], environment())),
+    )
+
+
+def environment() -> list[tuple[str, str]]:
+    """Where a run was trained, as far as it bears on numbers and speed; it names no machine and no person."""
+    import torch
+
+    rows = [
+        ("python", platform.python_version()),
+        ("torch", torch.__version__),
+        ("anyformer", version("anyformer")),
+        ("system", f"{platform.system()} on {platform.machine()}"),
+        ("processors", number(os.cpu_count())),
+        ("threads", number(torch.get_num_threads())),
+    ]
+    if torch.cuda.is_available():
+        rows.append(("gpu", torch.cuda.get_device_name()))
+    return rows
+
+
+def _final(evaluation: Evaluation | Mapping[str, float] | None) -> dict[str, float]:
+    """The scores at the end under the names that the log has."""
+    if evaluation is None or isinstance(evaluation, Mapping):
+        return dict(evaluation or {})
+    return {VALID + name: score["value"] for name, score in evaluation.scores.items()}
+
+
+def _curves(lines: Sequence[Mapping[str, Any]], final: Mapping[str, float]) -> Markup | None:
+    """The loss, the periodic scores up to the final one, the learning rate and the gradient's norm."""
+    series: dict[str, list[Point]] = {}
+    for line in lines:
+        for name, value in line.items():
+            series.setdefault(name, []).append((line["step"], value))
+    for name, value in final.items():
+        if name in series:
+            series[name].append((max(line["step"] for line in lines), value))
+    loss = [Line("training", series.get("train/loss", []))]
+    if VALID + "loss" in series:
+        loss.append(Line("held out", series.pop(VALID + "loss"), "other"))
+    charts = [line_chart("loss", loss)]
+    charts += [
+        line_chart(f"{name.removeprefix(VALID)}, held out", [Line(name, points, "other")])
+        for name, points in series.items()
+        if name.startswith(VALID)
+    ]
+    charts += [
+        line_chart(title, [Line(title, series.get(name, []))])
+        for title, name in (("learning rate", "lr"), ("norm of the gradient", "grad_norm"))
+    ]
+    drawn = [chart for chart in charts if chart is not None]
+    return section("How it learned", tag("div", *drawn, class_="charts")) if drawn else None
+
+
+def _pictures(pipeline: Pipeline, data: Dataset) -> Markup | None:
+    if not len(data.valid):
+        return None
+    drawn = pictures(pipeline, pipeline.task.records(data.valid), NUM_PICTURES)
+    about = tag("p", "Taken at even distances from the held-out records, not chosen.", class_="soft")
+    return section("What it answers", about, tag("div", *map(figure, drawn), class_="charts"))
+
+
+def _facts(asked: Mapping[str, Any], data: Dataset, lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    told = data.asked
+    rows = [
+        ("data", f"{told['data']}, {number(told['rows'])} rows"),
+        ("held out", f"{data.valid_name}, {number(told['valid_rows'])} rows, {number(told['in_both'])} of them in both parts"),
+        ("parameters", number(asked["parameters"])),
+        ("tokens of a record", f"{number(asked['tokens_per_record'])} on average"),
+    ]
+    steps = [line for line in lines if "seconds" in line]
+    if steps:
+        last, seconds = steps[-1], max(steps[-1]["seconds"], 1e-9)
+        rows.append(("training", f"{number(last['step'])} steps in {duration(seconds)}"))
+        rates = f"{number(round(last['records'] / seconds))} records/s, {number(round(last['tokens'] / seconds))} tokens/s"
+        rows.append(("speed", rates))
+        if last["skipped"]:
+            rows.append(("skipped", f"{number(last['skipped'])} updates, for a gradient that was not finite"))
+    rows += [("start", line) for line in asked.get("start") or []]
+    return rows
+
+
+def _configuration(asked: Mapping[str, Any]) -> Markup:
+    text = yaml.safe_dump(dict(asked), sort_keys=False, allow_unicode=True, width=100)
+    return tag("details", tag("summary", "All that was asked, as run.yaml has it"), tag("pre", text))

@@ -1,0 +1,162 @@
+"""From settings and records to a model that can start to learn: tokenizers fitted, state learned, weights drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from anyformer import plugins
+from anyformer.artifact import Artifact, Bound, build_model, tokenizers_of
+from anyformer.nn.config import Trunk
+from anyformer.objectives import OBJECTIVES, raw_item
+from anyformer.task import Objective, Sample, Task, Tokenizer, resolve
+from anyformer.train.settings import Settings, settings_for
+
+CHECKED = 10_000
+"""Records prepared once before a run begins, evenly spread, so that bad data is found before anything is written."""
+
+
+def task_settings(
+    task: type[Task[Any, Any, Any]], layers: Sequence[Mapping[str, Any]], overrides: Sequence[str] = (),
+    trunk: Trunk | None = None,
+) -> Settings:  # fmt: skip
+    """The settings of a run of `task`: its own defaults (or a given trunk), then `layers`, then `key=value` overrides."""
+    defaults = _defaults(task, trunk)
+    # The id of a tokenizer decides which configuration it has, so it is read before the rest is validated.
+    chosen = _chosen_ids(task.tokenizers, layers, overrides)
+    classes = {
+        name: plugins.tokenizer(chosen[name]) if name in chosen else resolve(reference)
+        for name, reference in task.tokenizers.items()
+    }
+    configs = {name: kind.Config for name, kind in classes.items()}
+    return settings_for(task.Config, configs, defaults, *layers, overrides=overrides)
+
+
+def objective_settings(
+    name: str, tokenizer: type[Tokenizer], layers: Sequence[Mapping[str, Any]], overrides: Sequence[str] = (),
+    trunk: Trunk | None = None,
+) -> Settings:  # fmt: skip
+    """The settings of pretraining with the objective `name`. Raises `ValueError` for an unknown one."""
+    if name not in OBJECTIVES:
+        raise ValueError(f"unknown objective {name!r}; there are: {', '.join(OBJECTIVES)}")
+    objective = OBJECTIVES[name]
+    configs = {"tokenizer": tokenizer.Config}
+    return settings_for(objective.Config, configs, _defaults(objective, trunk), *layers, overrides=overrides)
+
+
+def _defaults(kind: type[Task[Any, Any, Any]] | type[Objective], trunk: Trunk | None) -> dict[str, Any]:
+    chosen = kind.default_trunk if trunk is None else trunk.model_dump()
+    return {"trunk": dict(chosen), "training": dict(kind.default_training)}
+
+
+def _chosen_ids(
+    names: Mapping[str, str], layers: Sequence[Mapping[str, Any]], overrides: Sequence[str]
+) -> dict[str, str]:
+    chosen: dict[str, str | None] = {}
+    for name in names:
+        for layer in layers:
+            entry = (layer.get("tokenizers") or {}).get(name) or {}
+            chosen[name] = entry.get("id", chosen.get(name))
+            chosen[name] = layer.get(f"tokenizers.{name}.id", chosen[name])
+        prefix = f"tokenizers.{name}.id="
+        chosen[name] = next(
+            (text.removeprefix(prefix) for text in overrides if text.startswith(prefix)), chosen.get(name)
+        )
+    return {name: id for name, id in chosen.items() if id and id != "null"}
+
+
+def new_task(
+    task: type[Task[Any, Any, Any]], settings: Settings, raw: Sequence[Any], start: Artifact | None
+) -> Task[Any, Any, Any]:
+    """A bound task: its tokenizers taken from `start` where they are of the same kind, else fitted; its state learned."""
+    tokenizers: dict[str, Tokenizer] = {}
+    unfitted = []
+    for name, reference in task.tokenizers.items():
+        config = getattr(settings.tokenizers, name)
+        kind = plugins.tokenizer(config.id) if config.id else resolve(reference)
+        found = _fitted(start, kind)
+        if found is None:
+            found = kind(config)
+            found.registered_id = config.id
+            unfitted.append(name)
+        tokenizers[name] = found
+    bound = task(settings.config, tokenizers)
+    records = bound.records(raw)
+    if not len(records):
+        raise ValueError("the training data has no records")
+    rng = np.random.default_rng(settings.training.seed)
+    for name in unfitted:
+        tokenizers[name].fit(bound.corpus(name, records), rng)
+    bound.state = bound.fit(records)
+    return bound
+
+
+def new_objective(
+    name: str, tokenizer_id: str, settings: Settings, raw: Sequence[Any], start: Artifact | None
+) -> Objective:
+    """A bound objective: its tokenizer taken from `start` where it is of the same kind, else fitted on the raw items."""
+    kind = plugins.tokenizer(tokenizer_id)
+    tokenizer = _fitted(start, kind)
+    if tokenizer is None:
+        tokenizer = kind(settings.tokenizers.tokenizer)
+        tokenizer.fit((raw_item(row) for row in raw), np.random.default_rng(settings.training.seed))
+    tokenizer.registered_id = tokenizer_id
+    return OBJECTIVES[name](settings.config, tokenizer)
+
+
+def _fitted(start: Artifact | None, kind: type[Tokenizer]) -> Tokenizer | None:
+    """A tokenizer of this kind from the model that a run starts from."""
+    if start is None:
+        return None
+    found = [
+        tokenizer
+        for component in start.model.components
+        for tokenizer in tokenizers_of(start.model[component].task).values()
+        if type(tokenizer) is kind
+    ]
+    return found[0] if found else None
+
+
+def new_model(id: str, bound: Bound, settings: Settings, start: Artifact | None) -> tuple[Artifact, list[str]]:
+    """A model with one component, and a line for each thing that was taken from `start` or drawn anew."""
+    torch.manual_seed(settings.training.seed)
+    artifact = Artifact(build_model(settings.trunk, {id: bound}), settings.trunk)
+    return artifact, [] if start is None else _take_over(artifact, id, start)
+
+
+def _take_over(artifact: Artifact, id: str, start: Artifact) -> list[str]:
+    """Copy the trunk, and the embedding and head where they fit, from the model a run starts from."""
+    artifact.model.trunk.load_state_dict(start.model.trunk.state_dict())
+    said = ["trunk: taken over"]
+    own = artifact.model[id]
+    for part in ("embedding", "head"):
+        target = getattr(own, part)
+        shapes = {name: tensor.shape for name, tensor in target.state_dict().items()}
+        for other in start.model.components:
+            source = getattr(start.model[other], part).state_dict()
+            if {name: tensor.shape for name, tensor in source.items()} == shapes:
+                target.load_state_dict(source)
+                said.append(f"{part}: taken over from {other}")
+                break
+        else:
+            said.append(f"{part}: new")
+    return said
+
+
+def check_records(bound: Bound, records: Sequence[Any], seed: int) -> float:
+    """Prepare records once, as training will; returns the mean tokens of a record.
+
+    Raises `ValueError` for the first that cannot be used, so that nothing has been written by then.
+    """
+    spread = np.unique(np.linspace(0, len(records) - 1, min(CHECKED, len(records))).astype(int))
+    rng = np.random.default_rng(seed)
+    tokens = 0
+    for index in spread.tolist():
+        samples: list[Sample] = bound.learn(records[index], rng)
+        tokens += sum(sample.cost for sample in samples)
+    if not tokens:
+        raise ValueError("the training data gives no tokens")
+    return tokens / len(spread)

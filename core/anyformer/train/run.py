@@ -1,0 +1,172 @@
+"""A run: one training, in a folder that can be resumed, inspected and served.
+
+```
+runs/x/
+  run.yaml         all that was asked, versions, seeds, fingerprint of the data
+  prepared/        the model's description: tokenizers and state, fitted once
+  checkpoints/     whole or absent; the newest is taken up
+  metrics.jsonl    one line for each logged step and each evaluation
+  model/           the artifact, when the run has finished
+  report.html      curves, scores beside baselines, pictures
+```
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from anyformer import artifact as artifacts
+from anyformer import plugins
+from anyformer.artifact import Artifact
+from anyformer.train import checkpoint
+from anyformer.train.engine import Engine, Progress, choose_device
+from anyformer.train.log import Log
+from anyformer.train.settings import Training
+from anyformer.train.stop import Stopped, StopSignals
+
+Evaluate = Callable[[Artifact], Mapping[str, Any]]
+
+
+@dataclass
+class Run:
+    """A run folder."""
+
+    folder: Path
+
+    @property
+    def model(self) -> Path:
+        """The artifact."""
+        return self.folder / "model"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What run.yaml says. Raises `ValueError` if the folder is no run."""
+        path = self.folder / "run.yaml"
+        if not path.is_file():
+            raise ValueError(f"{self.folder} is no run: it has no run.yaml")
+        read = yaml.safe_load(path.read_text())
+        assert isinstance(read, dict)
+        return read
+
+    @property
+    def finished(self) -> bool:
+        """Whether the artifact is there."""
+        return (self.model / artifacts.NAME).is_file()
+
+    @property
+    def log(self) -> Log:
+        """The lines of metrics.jsonl."""
+        return Log(self.folder)
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """The evaluation at the end: as `anyformer evaluate --json` prints it."""
+        import json
+
+        if not self.finished:
+            return {}
+        return json.loads((self.model / artifacts.NAME).read_text()).get("evaluation") or {}
+
+
+def create(folder: Path, asked: Mapping[str, Any], artifact: Artifact, training: Training) -> Run:
+    """A new run folder, whole at once: run.yaml, the model's description, and a checkpoint before the first step.
+
+    Raises `ValueError` if the folder is in use.
+    """
+    refuse_used(folder)
+    aside = folder.with_name(f".writing-{folder.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    (aside / "prepared").mkdir(parents=True)
+    artifacts.write_description(artifact, aside / "prepared")
+    checkpoint.write_synced(aside / "run.yaml", yaml.safe_dump(dict(asked), sort_keys=False, allow_unicode=True))
+    tensors = {f"model/{name}": tensor for name, tensor in artifacts.unique_tensors(artifact.model).items()}
+    scalars = {"progress": vars(Progress()), "seconds": 0.0}
+    checkpoint.save(aside / "checkpoints", 0, tensors, scalars, training.keep)
+    if folder.is_dir():
+        folder.rmdir()
+    aside.rename(folder)
+    return Run(folder)
+
+
+def refuse_used(folder: Path) -> None:
+    """Raise `ValueError` if `folder` cannot become a new run."""
+    if (folder / "run.yaml").is_file():
+        raise ValueError(f"{folder} already holds a run; go on with: anyformer resume {folder}; or give another folder")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"{folder} exists and is not empty; give another folder for the run")
+
+
+def train(
+    run: Run, artifact: Artifact, component: str, records: Sequence[Any], settings: Training,
+    evaluate: Evaluate | None = None,
+) -> Artifact:  # fmt: skip
+    """Train from the newest checkpoint, or from the start, to the end; returns the trained model on the CPU.
+
+    Raises `Stopped` after a SIGTERM or Ctrl-C, when everything is saved.
+    """
+    device = choose_device(settings.device)
+    artifact.model.to(device)
+    engine = Engine(artifact.model, component, records, settings, device)
+    _take_up(run, engine)
+    plugins.notify(
+        "run_started", run=run.folder, settings={**run.settings, "steps": engine.num_steps, "step": engine.step}
+    )
+    reason = "failed"
+    try:
+        _loop(run, engine, artifact, evaluate)
+        reason = "finished"
+    except Stopped:
+        reason = "interrupted"
+        raise
+    finally:
+        plugins.notify("run_ended", run=run.folder, reason=reason)
+    artifact.model.to("cpu").eval()
+    return artifact
+
+
+def _take_up(run: Run, engine: Engine) -> None:
+    folder = run.folder / "checkpoints"
+    checkpoint.remove_unfinished(folder)
+    found, problems = checkpoint.newest(folder)
+    for problem in problems:
+        plugins.notify("run_warned", run=run.folder, warning=f"{problem}; an earlier one is taken")
+    if found is None:
+        raise ValueError(f"{run.folder} has no checkpoint that is whole; start the run again in another folder")
+    engine.restore(found.step, found.tensors, found.scalars)
+    run.log.cut(engine.step)
+
+
+def _loop(run: Run, engine: Engine, artifact: Artifact, evaluate: Evaluate | None) -> None:
+    settings = engine.settings
+    with StopSignals() as stop:
+        while engine.step < engine.num_steps:
+            line = engine.advance()
+            if line is not None:
+                run.log.write(line)
+                plugins.notify("step_ended", run=run.folder, line=line)
+            last = engine.step == engine.num_steps
+            if evaluate and settings.evaluate_every and not last and engine.step % settings.evaluate_every == 0:
+                scores = evaluate(artifact)
+                run.log.write({"step": engine.step, **{f"valid/{name}": value for name, value in scores.items()}})
+                artifact.model.train()
+            due = settings.save_every is not None and engine.step % settings.save_every == 0
+            if due or last or stop.received is not None:
+                _save(run, engine)
+            if stop.received is not None and not last:
+                raise Stopped(
+                    stop.received, f"stopped at step {engine.step}; go on with: anyformer resume {run.folder}"
+                )
+
+
+def _save(run: Run, engine: Engine) -> None:
+    run.log.sync()
+    path = checkpoint.save(
+        run.folder / "checkpoints", engine.step, engine.tensors(), engine.scalars(), engine.settings.keep
+    )
+    plugins.notify("checkpoint_saved", run=run.folder, checkpoint=path)

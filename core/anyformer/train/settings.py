@@ -1,0 +1,135 @@
+"""Everything a run can be asked for, as one validated model. This module imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, create_model
+
+from anyformer.nn.config import Trunk
+from anyformer.settings import merge, validated
+from anyformer.task import Frozen
+
+
+class AdamW(Frozen):
+    """Loshchilov and Hutter 2019, https://arxiv.org/abs/1711.05101."""
+
+    name: Literal["adamw"] = "adamw"
+    lr: float = Field(default=1e-3, gt=0)
+    """Peak learning rate."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """On matrices; biases, norms and other vectors do not decay."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    epsilon: float = Field(default=1e-8, gt=0)
+
+
+class SGD(Frozen):
+    """Stochastic gradient descent with momentum."""
+
+    name: Literal["sgd"] = "sgd"
+    lr: float = Field(default=0.1, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+
+
+class Cosine(Frozen):
+    """Warm-up, then half a cosine down to a share of the peak (Loshchilov and Hutter 2017)."""
+
+    name: Literal["cosine"] = "cosine"
+    warmup: int = Field(default=100, ge=0)
+    """Steps from 0 to the peak."""
+    final: float = Field(default=0.0, ge=0, le=1)
+    """Share of the peak at the last step."""
+
+
+class Linear(Frozen):
+    """Warm-up, then a straight line down to a share of the peak."""
+
+    name: Literal["linear"] = "linear"
+    warmup: int = Field(default=100, ge=0)
+    final: float = Field(default=0.0, ge=0, le=1)
+
+
+class Constant(Frozen):
+    """Warm-up, then the peak."""
+
+    name: Literal["constant"] = "constant"
+    warmup: int = Field(default=0, ge=0)
+
+
+Optimizer = Annotated[AdamW | SGD, Field(discriminator="name")]
+Schedule = Annotated[Cosine | Linear | Constant, Field(discriminator="name")]
+
+
+class Training(Frozen):
+    """How a run learns."""
+
+    steps: int | None = Field(default=None, ge=1)
+    """Updates in all; None: as many as `epochs` needs."""
+    epochs: float = Field(default=10.0, gt=0)
+    """Passes over the records, where `steps` is not given."""
+    records: int = Field(default=32, ge=1)
+    """Records in a step. It decides what is learned, and is the same on any machine."""
+    tokens: int = Field(default=16384, ge=1)
+    """Tokens in a micro-pack. It decides how much memory a step takes, and nothing else."""
+    optimizer: Optimizer = AdamW()
+    schedule: Schedule = Cosine()
+    clip: float | None = Field(default=1.0, gt=0)
+    """Greatest norm of the gradient; None: not clipped."""
+    seed: int = Field(default=0, ge=0)
+    """Of the weights, the order, the augmentation and the dropout."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Of the arithmetic; weights and optimizer stay in fp32. `auto`: bf16 on a GPU that has it, else fp32."""
+    device: str = "auto"
+    """`cpu`, `cuda`, `cuda:1`; `auto`: a GPU if there is one."""
+    compile: bool = False
+    """Compile the trunk with torch.compile."""
+    log_every: int = Field(default=10, ge=1)
+    """Steps between lines of metrics.jsonl."""
+    evaluate_every: int | None = Field(default=None, ge=1)
+    """Steps between evaluations on the held-out part; None: only at the end."""
+    save_every: int | None = Field(default=500, ge=1)
+    """Steps between checkpoints; None: only at the end."""
+    keep: int = Field(default=2, ge=1)
+    """Checkpoints kept, the newest."""
+    patience: int = Field(default=20, ge=1)
+    """Updates in a row that may be skipped for a non-finite gradient before the run stops."""
+
+    def num_steps(self, num_records: int) -> int:
+        """Updates in all, for a training part of `num_records`."""
+        return self.steps if self.steps is not None else max(1, round(self.epochs * num_records / self.records))
+
+
+class Settings(Frozen):
+    """The part of a run's settings that every task shares; `settings_for` adds the task's own."""
+
+    config: Any = None
+    """The task's or the objective's own configuration."""
+    tokenizers: Any = None
+    """By name: a tokenizer's configuration, and `id` to use another tokenizer than the task's own."""
+    trunk: Trunk
+    training: Training = Training()
+
+
+def settings_for(
+    config_class: type[BaseModel], tokenizers: Mapping[str, type[BaseModel]], *layers: Mapping[str, Any],
+    overrides: Sequence[str] = (),
+) -> Settings:  # fmt: skip
+    """All layers (defaults first) and `key=value` overrides, merged and validated once.
+
+    Raises `ValueError` for an unknown key or a wrong value, in one line.
+    """
+    named: dict[str, Any] = {}
+    for name, tokenizer in tokenizers.items():
+        fields: dict[str, Any] = {"id": (str | None, None)}
+        of_one: Any = create_model(tokenizer.__qualname__, __base__=tokenizer, **fields)
+        named[name] = (of_one, Field(default_factory=of_one))
+    of_all = create_model("Tokenizers", __base__=Frozen, **named)
+    own: dict[str, Any] = {
+        "config": (config_class, Field(default_factory=config_class)),
+        "tokenizers": (of_all, Field(default_factory=of_all)),
+    }
+    found = validated(create_model("Settings", __base__=Settings, **own), merge(*layers, overrides=overrides))
+    assert isinstance(found, Settings)
+    return found

@@ -1,0 +1,89 @@
+"""Proteins and genes for anyformer.
+
+| task                    | from -> to                                            | built from                      |
+|-------------------------|-------------------------------------------------------|---------------------------------|
+| bio/secondary-structure | a protein -> helix, strand or coil for each residue   | encoder, heads.TokenClassifier  |
+| bio/gene-translation    | a coding sequence, its genetic code -> a protein      | encoder, heads.TokenClassifier  |
+
+| tokenizer   | reads                                            |
+|-------------|--------------------------------------------------|
+| bio/protein | a protein, one token a residue                   |
+| bio/dna     | DNA or RNA, one token a base                     |
+
+| preset        | trunk                                                       |
+|---------------|-------------------------------------------------------------|
+| bio/esm2-8m   | the shape of ESM-2 with 8 million weights (Lin et al. 2023) |
+| bio/esm2-35m  | the shape of ESM-2 with 35 million weights                  |
+
+Readers: `.fasta`, `.fa`, `.faa`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from anyformer.hookspecs import hookimpl
+from anyformer.task import TaskSpec, TokenizerSpec
+
+if TYPE_CHECKING:
+    from anyformer.nn.config import Trunk
+
+
+@hookimpl
+def anyformer_tasks() -> dict[str, TaskSpec]:
+    """The tasks of the table above."""
+    return {
+        "secondary-structure": TaskSpec(
+            "anyformer_bio.secondary_structure:SecondaryStructure",
+            "a protein to helix, strand or coil for each residue",
+        ),
+        "gene-translation": TaskSpec(
+            "anyformer_bio.gene_translation:GeneTranslation", "a coding sequence and its genetic code to a protein"
+        ),
+    }
+
+
+@hookimpl
+def anyformer_tokenizers() -> dict[str, TokenizerSpec]:
+    """The tokenizers that pretraining can name."""
+    return {
+        "protein": TokenizerSpec("anyformer_bio.tokenizers:Protein", "a protein, one token a residue"),
+        "dna": TokenizerSpec("anyformer_bio.tokenizers:Dna", "DNA or RNA, one token a base"),
+    }
+
+
+@hookimpl
+def anyformer_presets() -> dict[str, Callable[[], Trunk]]:
+    """Trunks of published models."""
+    return {"esm2-8m": esm2_8m, "esm2-35m": esm2_35m}
+
+
+@hookimpl
+def anyformer_readers() -> dict[str, str]:
+    """FASTA under its three usual suffixes."""
+    return dict.fromkeys((".fasta", ".fa", ".faa"), "anyformer_bio.readers:fasta")
+
+
+def esm2_8m() -> Trunk:
+    """ESM-2 with 8 million weights: six blocks of width 320, rotary positions, norm before each half block, GELU."""
+    return _esm2(width=320, depth=6)
+
+
+def esm2_35m() -> Trunk:
+    """ESM-2 with 35 million weights: as `esm2_8m`, twelve blocks of width 480."""
+    return _esm2(width=480, depth=12)
+
+
+def _esm2(width: int, depth: int) -> Trunk:
+    from anyformer.nn.config import Attention, Norm, Position, Stack, Trunk
+
+    return Trunk(
+        encoder=Stack(
+            width=width,
+            depth=depth,
+            attention=Attention(heads=20),
+            position=Position(kind="rotary"),
+            norm=Norm(kind="layer", place="pre"),
+        )
+    )

@@ -1,0 +1,144 @@
+"""Columns of numbers and of times as values of an Input, Target or Output: numpy arrays inside, plain lists in JSON.
+
+* A missing number is NaN inside and null in JSON, which has no NaN. Infinity is refused.
+* Times are ISO 8601 text or numbers (the index of a day) in JSON; inside they are datetime64[s] in UTC, or float64.
+* An array of the right kind passes as it is: windows cut from a checked table are views, and cost no parsing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Annotated, Any
+
+import numpy as np
+from anyformer.task import Array, Data
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import core_schema
+
+FORMATS = ("%Y/%m/%d", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y-%m", "%Y/%m/%d %H:%M:%S")
+"""What is understood beside ISO 8601; a column keeps one format throughout."""
+
+
+def numbers(given: Any) -> Array:
+    """A list of numbers and nulls as float64 [N]; raises `ValueError` naming the first value that is neither."""
+    if isinstance(given, np.ndarray) and given.dtype == np.float64 and given.ndim == 1:
+        values = given
+    elif isinstance(given, list | tuple | np.ndarray):
+        values = np.array([_number(value, place) for place, value in enumerate(given, 1)], dtype=np.float64)
+    else:
+        raise ValueError(f"must be a list of numbers, null where one is missing; got {type(given).__name__}")
+    if np.isinf(values).any():
+        raise ValueError(f"value {int(np.isinf(values).argmax()) + 1} is infinite; write null where one is missing")
+    return values
+
+
+def _number(value: Any, place: int) -> float:
+    try:
+        return np.nan if value is None else float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"value {place} is {value!r}, which is no number; write null where one is missing") from None
+
+
+def times(given: Any, each: str = "value") -> Array:
+    """A list of dates, times or numbers as datetime64[s] (UTC) or float64 [N]; `each` is what an error calls an item.
+
+    Raises `ValueError` naming the first value that is neither ISO 8601 nor in the format (one of `FORMATS`) of the values
+    before it, and for a column that can be read as day/month and as month/day.
+    """
+    if not isinstance(given, list | tuple | np.ndarray):
+        raise ValueError(f"must be a list of dates, times or numbers; got {type(given).__name__}")
+    if isinstance(given, np.ndarray):
+        if given.ndim == 1 and given.dtype in (np.dtype("M8[s]"), np.dtype(np.float64)):
+            return given
+        given = given.astype(str).tolist()
+    indices = _indices(given)
+    return _moments([str(item).strip() for item in given], each) if indices is None else indices
+
+
+def _indices(items: list[Any] | tuple[Any, ...]) -> Array | None:
+    """The items as numbers, if they are; eight digits such as 20160701 are left to be a date."""
+    first = str(items[0]).strip() if items else ""
+    if (len(first) == 8 and first.isdigit()) or (items and isinstance(items[0], np.datetime64)):
+        return None
+    try:
+        values = np.array(items, dtype=np.float64)
+    except (TypeError, ValueError):
+        return None
+    return values if values.ndim == 1 and np.isfinite(values).all() else None
+
+
+def _moments(items: list[str], each: str) -> Array:
+    fits, furthest = [], 0
+    readers: list[Callable[[str], datetime]] = [partial(_strptime, pattern) for pattern in FORMATS]
+    for read in (datetime.fromisoformat, *readers):
+        found: list[datetime] = []
+        try:
+            for item in items:
+                found.append(read(item))
+        except ValueError:
+            furthest = max(furthest, len(found))
+            continue
+        fits.append(_seconds(found))
+        if read is datetime.fromisoformat:
+            break
+    if not fits:
+        raise ValueError(f"{each} {furthest + 1} is {items[furthest]!r}, which is no date; write dates as YYYY-MM-DD")
+    if any((other != fits[0]).any() for other in fits):
+        raise ValueError(f"{items[0]!r} may be month/day or day/month; write dates as YYYY-MM-DD")
+    return fits[0]
+
+
+def _strptime(pattern: str, item: str) -> datetime:
+    return datetime.strptime(item, pattern)
+
+
+def _seconds(moments: list[datetime]) -> Array:
+    plain = [moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment for moment in moments]
+    return np.array(plain, dtype="M8[s]")
+
+
+def texts(values: Array) -> list[Any]:
+    """Times as JSON has them: dates where all are midnight, seconds otherwise; numbers stay numbers."""
+    if values.dtype == np.float64:
+        return [int(value) if value.is_integer() else value for value in values.tolist()]
+    days = values.astype("M8[D]")
+    return list(np.datetime_as_string(days if (days == values).all() else values).tolist())
+
+
+def listed(values: Array) -> list[float | None]:
+    """Numbers as JSON has them: null for NaN."""
+    plain: list[float | None] = values.tolist()
+    return [None if value != value else value for value in plain] if np.isnan(values).any() else plain
+
+
+class _Column:
+    """How pydantic reads and writes one kind of column."""
+
+    def __init__(self, read: Any, write: Any, *items: str) -> None:
+        self.read, self.write, self.items = read, write, items
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        write = core_schema.plain_serializer_function_ser_schema(self.write)
+        return core_schema.no_info_plain_validator_function(self.read, serialization=write)
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"type": "array", "items": {"anyOf": [{"type": item} for item in self.items]}}
+
+
+Numbers = Annotated[np.ndarray, _Column(numbers, listed, "number", "null")]
+"""float64 [N]; NaN is a missing value."""
+Times = Annotated[np.ndarray, _Column(times, texts, "string", "number")]
+"""datetime64[s] or float64 [N]."""
+
+
+class Columns(Data):
+    """Base of values that hold arrays: two are equal when their JSON is, so a missing value equals a missing value."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, type(self)) and self.model_dump() == other.model_dump()
+
+    __hash__ = None  # type: ignore[assignment]

@@ -1,0 +1,178 @@
+"""A table of series on one calendar, checked once: what was found, and what the model may see.
+
+Axis legend: C series, N rows.
+
+* Two arrays of the same shape: `found` keeps missing values as NaN (targets and scores use it, so nothing invented is ever
+  scored), `filled` has none (the look-back reads it). They are one array where nothing is missing.
+* Filling only carries the last value forward, so no value ever comes from the future.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from anyformer.hints import did_you_mean, listed
+from anyformer.task import Array
+
+from anyformer_finance.arrays import times
+from anyformer_finance.calendars import complete
+
+TIME_NAMES = ("date", "datetime", "timestamp", "time", "t")
+"""Columns taken for the time, in this order, upper or lower case; without any of them the first column, if it has dates."""
+MISSING = frozenset({"", ".", "-", "na", "n/a", "nan", "null", "none"})
+"""Texts that stand for a missing value, in lower case."""
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Series of equal length on one calendar."""
+
+    names: tuple[str, ...]
+    """Names of the C series."""
+    found_CN: Array
+    """float64, NaN where a value is missing."""
+    filled_CN: Array
+    """float64 without a missing value: the last one carried forward."""
+    moments: Array | None
+    """datetime64[s] or float64 [N]; None where rows are counted."""
+
+    @classmethod
+    def of(
+        cls, series: Mapping[str, Array], moments: Array | None, gaps: str, limit: int, time_name: str = "timestamps"
+    ) -> Table:
+        """A checked table of float64 [N] columns.
+
+        `gaps` is "refuse" or "fill", `limit` how many rows one value may stand for. Raises `ValueError` naming the first
+        row at fault, what was found there and what to do.
+        """
+        found_CN = np.stack(list(series.values()))
+        rows = np.arange(1, found_CN.shape[1] + 1)
+        if moments is not None:
+            whole = complete(moments, time_name, gaps, limit)
+            if len(whole) > len(moments):
+                places = np.searchsorted(whole, moments)
+                found_CN, sparse_CN = np.full((len(series), len(whole)), np.nan), found_CN
+                found_CN[:, places] = sparse_CN
+                rows, moments = np.searchsorted(moments, whole) + 1, whole
+        filled_CN = found_CN
+        if np.isnan(found_CN).any():
+            filled_CN = _fill(found_CN, tuple(series), rows, gaps, limit)
+        return cls(tuple(series), found_CN, filled_CN, moments)
+
+    def __len__(self) -> int:
+        return int(self.found_CN.shape[1])
+
+
+def read_table(raw: Sequence[Mapping[str, Any]], columns: Sequence[str], time: str, gaps: str, limit: int) -> Table:
+    """Raw rows with text values to a table.
+
+    `columns` are the series, none for all columns of numbers; `time` is the column of the time, "auto" to look for it (see
+    `TIME_NAMES`), "none" to count rows. A column whose first value is text is no series. Raises `ValueError` for a column
+    that does not exist, text where a number should be, and whatever `Table.of` refuses.
+    """
+    rows = list(raw)
+    if not rows:
+        raise ValueError("the data has no rows; give a table with one row for each time and one column for each series")
+    names = list(rows[0])
+    time_name = _time_name(rows[0], time)
+    unknown = [name for name in columns if name not in names]
+    if unknown:
+        raise ValueError(
+            f"config.columns: no column {unknown[0]!r}{did_you_mean(unknown[0], names)}; the data has {listed(names)}"
+        )
+    chosen = columns or [name for name in names if name != time_name and _is_numeric(rows, name)]
+    if not chosen:
+        raise ValueError(f"no column of numbers to forecast; the data has {listed(names)}")
+    moments = None
+    if time_name is not None:
+        try:
+            moments = times([row.get(time_name) for row in rows], "row")
+        except ValueError as error:
+            raise ValueError(f"column {time_name!r}: {error}, or set config.time=none to count rows") from None
+    series = {name: _column(rows, name) for name in chosen}
+    return Table.of(series, moments, gaps, limit, time_name or "")
+
+
+def _time_name(row: Mapping[str, Any], time: str) -> str | None:
+    """The column of the time, from the first row; None where rows are counted."""
+    if time == "none":
+        return None
+    names = list(row)
+    if time != "auto":
+        if time not in names:
+            raise ValueError(
+                f"config.time: no column {time!r}{did_you_mean(time, names)}; the data has {listed(names)}"
+            )
+        return time
+    lower = {str(name).lower().strip(): name for name in reversed(names)}
+    found = next((lower[known] for known in TIME_NAMES if known in lower), None)
+    return found if found is not None or not _is_date(row[names[0]]) else names[0]
+
+
+def _is_date(value: Any) -> bool:
+    try:
+        return times([value]).dtype != np.float64
+    except ValueError:
+        return False
+
+
+def _is_numeric(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
+    """Whether the first value is a number; a column without any is one, so that its emptiness is reported."""
+    first = next((row[name] for row in rows if not _is_missing(row.get(name))), 0)
+    try:
+        float(first)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value.strip().lower() in MISSING)
+
+
+def _column(rows: Sequence[Mapping[str, Any]], name: str) -> Array:
+    """One column as float64 [N], NaN where a value is missing."""
+    texts = [row.get(name) for row in rows]
+    try:
+        values = np.array(texts, dtype=np.float64)
+    except (TypeError, ValueError):
+        values = np.array(
+            [np.nan if _is_missing(text) else _number(text, name, row) for row, text in enumerate(texts, 1)]
+        )
+    if np.isinf(values).any():
+        row = int(np.isinf(values).argmax())
+        raise ValueError(
+            f"row {row + 1}: {name!r} is {texts[row]!r}; give a finite number, or nothing where it is missing"
+        )
+    return values
+
+
+def _number(text: Any, name: str, row: int) -> float:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        found = f"row {row}: {name!r} is {str(text)[:40]!r}"
+        raise ValueError(f"{found}, which is no number; correct it, or name other columns in config.columns") from None
+
+
+def _fill(found_CN: Array, names: Sequence[str], rows: Array, gaps: str, limit: int) -> Array:
+    """The last value carried forward, at most `limit` rows; `rows` [N] are the file's, for errors."""
+    missing_CN = np.isnan(found_CN)
+    count = np.arange(found_CN.shape[1])
+    last_CN = np.maximum.accumulate(np.where(missing_CN, -1, count), axis=1)
+    wrong_CN = missing_CN if gaps != "fill" else (last_CN < 0) | (count - last_CN > limit)
+    if wrong_CN.any():
+        place = int(wrong_CN.any(axis=0).argmax())
+        series = int(wrong_CN[:, place].argmax())
+        what = f"row {rows[place]}: {names[series]!r} is missing"
+        if gaps != "fill":
+            raise ValueError(f"{what}; complete it, or set config.gaps=fill to carry the last value forward")
+        if last_CN[series, place] < 0:
+            raise ValueError(
+                f"{what} and has no value before; begin where it has one, or leave it out of config.columns"
+            )
+        raise ValueError(f"{what} for longer than config.fill_limit={limit} rows; complete it, or raise the limit")
+    return np.take_along_axis(found_CN, last_CN, axis=1)

@@ -1,0 +1,62 @@
+"""Patches: a series cut into overlapping pieces, each one token (Nie et al. 2023, A Time Series is Worth 64 Words,
+https://arxiv.org/abs/2211.14730).
+
+* The end is lengthened by repeating the last value `stride` times, so that the newest values fill a patch: 336 values in
+  patches of 16, 8 apart, are 42 patches (PatchTST/42). With any lengths, every value is in at least one patch.
+* Nothing is learned: scaling belongs to the window (see `anyformer_finance.forecast`), not to the training data.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from anyformer.task import Array, Frozen, Tokenizer
+from pydantic import Field
+
+
+class Patches(Tokenizer):
+    """Values [N] to patches float32 [L, P]."""
+
+    class Config(Frozen):
+        """How a series is cut."""
+
+        length: int = Field(default=16, ge=1)
+        """Values in a patch, P."""
+        stride: int = Field(default=8, ge=1)
+        """Values between the beginnings of two patches; at most `length` to miss none."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        if config.stride > config.length:
+            raise ValueError(
+                f"a stride of {config.stride} skips values between patches of {config.length}; "
+                f"set a stride of at most {config.length}"
+            )
+        self.length, self.stride = config.length, config.stride
+        self.patch_width = config.length
+
+    def count(self, num_values: int) -> int:
+        """Number of patches of a series of `num_values`; raises `ValueError` if it is shorter than one patch."""
+        if num_values < self.length:
+            raise ValueError(
+                f"{num_values} values are shorter than one patch of {self.length}; give more, or a shorter patch"
+            )
+        return (num_values - self.length) // self.stride + 2
+
+    def encode(self, raw: Any) -> dict[str, Array]:
+        """A series of N values to `{"patches": float32 [L, P]}`; raises `ValueError` for missing values and short series."""
+        values = np.asarray(raw, dtype=np.float64)
+        if values.ndim != 1 or not np.isfinite(values).all():
+            raise ValueError(
+                f"patches are cut from one list of finite numbers; got shape {list(values.shape)} or missing values"
+            )
+        return {"patches": self.cut(values[None])[0]}
+
+    def cut(self, values_CN: Array) -> Array:
+        """C series at once: float [C, N] to float32 [C, L, P]."""
+        self.count(values_CN.shape[1])
+        last_CS = np.repeat(values_CN[:, -1:], self.stride, axis=1)
+        padded = np.concatenate([values_CN, last_CS], axis=1, dtype=np.float32)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, self.length, axis=1)
+        return np.ascontiguousarray(windows[:, :: self.stride])

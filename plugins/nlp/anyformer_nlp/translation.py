@@ -1,0 +1,181 @@
+"""`nlp/translation`: a text to its translation, by an encoder and a decoder.
+
+* One tokenizer reads both languages, so that names and numbers have the same ids on both sides (Sennrich et al. 2016).
+* A text of more than `context` tokens is refused: a translation cannot be put together from windows cut anywhere. Give
+  paragraphs or sentences, as in training.
+* The baselines say how far copying goes, and how far a dictionary learned from the same pairs goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from anyformer.infer.options import Generation
+from anyformer.task import Array, Data, Frozen, Metric, Prediction, Record, Rng, Sample, Task
+from pydantic import Field
+
+from anyformer_nlp import lexicon
+
+if TYPE_CHECKING:
+    from anyformer.nn import Head
+    from anyformer.nn.config import Trunk
+    from matplotlib.figure import Figure
+
+
+class Source(Data):
+    """What is asked."""
+
+    text: str
+    """A sentence or a paragraph in the language the model reads."""
+
+
+class Reference(Data):
+    """The true answer."""
+
+    translation: str
+    """The same in the language the model writes."""
+
+
+class Translated(Data):
+    """What is answered."""
+
+    text: str
+    """The translation; empty for an empty text."""
+
+
+class Translation(Task[Source, Reference, Translated]):
+    """A text to its translation."""
+
+    class Config(Frozen):
+        """Fixed by training."""
+
+        context: int = Field(default=512, ge=2)
+        """The longest text in tokens, of either language; a longer one is refused."""
+        smoothing: float = Field(default=0.1, ge=0, lt=1)
+        """Of the true tokens, in training (Szegedy et al. 2016)."""
+
+    class Options(Generation):
+        """Of one call."""
+
+        max_new_tokens: int = Field(default=2000, ge=1, le=100_000)
+        """Tokens at most, and never more than twice those of the text and fifty."""
+
+    Input = Source
+    Target = Reference
+    Output = Translated
+    tokenizers = {"text": "anyformer_nlp.tokenizers:Bpe"}
+    trunk = "both"
+    default_trunk = {
+        "encoder": {"width": 256, "depth": 3, "attention": {"heads": 4}, "dropout": 0.2},
+        "decoder": {"width": 256, "depth": 3, "attention": {"heads": 4}, "dropout": 0.2, "causal": True, "cross": True},
+    }
+    default_training = {
+        "steps": 3000,
+        "records": 128,
+        "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.01},
+        "schedule": {"name": "cosine", "warmup": 200},
+    }
+    solver = "anyformer.infer.solvers:generate"
+    demo = "anyformer_nlp.demos:dates"
+
+    @classmethod
+    def examples(cls) -> list[dict[str, Any]]:
+        """German to English, eight texts of different lengths."""
+        pairs = {
+            "Hallo!": "Hello!",
+            "Ein Hund läuft.": "A dog runs.",
+            "Zwei Hunde laufen im Schnee.": "Two dogs run in the snow.",
+            "Die Frau liest ein Buch.": "The woman is reading a book.",
+            "Der Mann liest die Zeitung.": "The man is reading the newspaper.",
+            "Ein Kind mit einem roten Hut sitzt auf der Treppe.": "A child with a red hat sits on the stairs.",
+            "Schnee": "Snow",
+            "Das Buch ist rot, die Zeitung nicht.": "The book is red, the newspaper is not.",
+        }
+        return [{"text": text, "translation": translation} for text, translation in pairs.items()]
+
+    def corpus(self, name: str, records: Sequence[Record[Source, Reference]]) -> Iterable[str]:
+        """The texts of both languages."""
+        for record in records:
+            yield record.input.text
+            yield record.target.translation
+
+    def fit(self, records: Sequence[Record[Source, Reference]]) -> dict[str, Any]:
+        """State: `lexicon`, for each frequent word the word it most likely becomes."""
+        return {"lexicon": lexicon.learn((record.input.text, record.target.translation) for record in records)}
+
+    def encode(self, input: Source, options: Any) -> list[Sample]:
+        """One sample: `source` is the text and its end, `target` the start; notes bound what is written."""
+        source = self._ids(input.text, "text")
+        limit = 2 * len(source) + 50 if input.text.strip() else 1
+        tokenizer = self.tokens["text"]
+        return [
+            Sample(
+                {"source": _join(source, tokenizer.end_id), "target": _join(tokenizer.start_id)},
+                notes={"end": tokenizer.end_id, "max_new_tokens": limit},
+            )
+        ]
+
+    def learn(self, record: Record[Source, Reference], rng: Rng) -> list[Sample]:
+        """One sample: `target` is the start and the translation, `labels` the translation and its end."""
+        tokenizer = self.tokens["text"]
+        source, target = self._ids(record.input.text, "text"), self._ids(record.target.translation, "translation")
+        return [
+            Sample(
+                {"source": _join(source, tokenizer.end_id), "target": _join(tokenizer.start_id, target)},
+                {"labels": _join(target, tokenizer.end_id)},
+            )
+        ]
+
+    def head(self, trunk: Trunk) -> Head:
+        """The next token, by the embedding's own table."""
+        from anyformer.heads import LanguageModel
+
+        return LanguageModel(
+            trunk.output.width, self.tokens["text"].vocabulary_size, stream="target", smoothing=self.config.smoothing
+        )
+
+    def decode(self, input: Source, samples: list[Sample], predictions: list[Prediction], options: Any) -> Translated:
+        """The ids as text; of a stream, the text so far."""
+        if not input.text.strip():
+            return Translated(text="")
+        (prediction,) = predictions
+        return Translated(text=self.tokens["text"].decode(prediction.values["ids"], final=prediction.final))
+
+    def metrics(self) -> list[Metric]:
+        """BLEU and chrF as sacrebleu computes them, and the share of answers equal to the truth."""
+        from anyformer.metrics import ExactMatch
+
+        from anyformer_nlp.metrics import Bleu, Chrf
+
+        return [Bleu(), Chrf(), ExactMatch("text", "translation")]
+
+    def baselines(self) -> dict[str, Callable[[Source], Translated]]:
+        """`copy`: the text as it is; `dictionary`: word by word, in the order of the text."""
+        return {
+            "copy": lambda input: Translated(text=input.text),
+            "dictionary": lambda input: Translated(text=lexicon.translate(input.text, self.state["lexicon"])),
+        }
+
+    def draw(self, input: Source, output: Translated, target: Reference | None = None) -> Figure:
+        """The text, its translation, and the true one."""
+        from anyformer_nlp.drawings import draw_texts
+
+        truth = [] if target is None else [("truth", target.translation)]
+        return draw_texts([("text", input.text), ("output", output.text), *truth])
+
+    def _ids(self, text: str, field: str) -> Array:
+        """Ids of one side, int64 [L]; raises `ValueError` if they are more than the context."""
+        ids: Array = self.tokens["text"].encode(text)["ids"]
+        if len(ids) > self.config.context:
+            raise ValueError(
+                f"{field!r} has {len(ids):,} tokens; this model reads {self.config.context} at most: "
+                "give it sentence by sentence, or train with a greater config.context"
+            )
+        return ids
+
+
+def _join(*pieces: Array | int) -> Array:
+    """Ids and single ids as one sequence, int64 [L]."""
+    return np.concatenate([np.atleast_1d(piece) for piece in pieces]).astype(np.int64)
