@@ -13,30 +13,16 @@ if TYPE_CHECKING:
     from anyformer.api import evaluate, finetune, load, pipeline, pretrain, resume
     from anyformer.hookspecs import hookimpl
     from anyformer.media import Image
-    from anyformer.task import (
-        Data,
-        Demo,
-        Frozen,
-        Metric,
-        Objective,
-        Prediction,
-        Record,
-        Sample,
-        Task,
-        TaskSpec,
-        Tokenizer,
-        TokenizerSpec,
-    )  # fmt: skip
+    from anyformer.specs import TaskSpec, TokenizerSpec
+    from anyformer.task import Data, Demo, Frozen, Metric, Objective, Prediction, Record, Sample, Task, Tokenizer
 
 _NAMES = {
     "api": ("evaluate", "finetune", "load", "pipeline", "pretrain", "resume"),
     "hookspecs": ("hookimpl",),
     "media": ("Image",),
-    "task": (
-        "Data", "Demo", "Frozen", "Metric", "Objective", "Prediction", "Record", "Sample", "Task", "TaskSpec", "Tokenizer",
-        "TokenizerSpec",
-    ),
-}  # fmt: skip
+    "specs": ("TaskSpec", "TokenizerSpec"),
+    "task": ("Data", "Demo", "Frozen", "Metric", "Objective", "Prediction", "Record", "Sample", "Task", "Tokenizer"),
+}
 __all__ = [
     "Data", "Demo", "Frozen", "Image", "Metric", "Objective", "Prediction", "Record", "Sample", "Task", "TaskSpec",
     "Tokenizer", "TokenizerSpec", "evaluate", "finetune", "hookimpl", "load", "pipeline", "pretrain", "resume",

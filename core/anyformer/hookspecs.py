@@ -16,7 +16,7 @@ import pluggy
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from anyformer.task import TaskSpec, TokenizerSpec
+    from anyformer.specs import TaskSpec, TokenizerSpec
 
 GROUP = "anyformer"
 """The entry-point group, and pluggy's project name."""
@@ -32,7 +32,9 @@ def anyformer_tasks() -> Mapping[str, TaskSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def anyformer_tokenizers() -> Mapping[str, TokenizerSpec]:  # type: ignore[empty-body]
-    """Tokenizers by name, for `pretrain(tokenizer="domain/name")`. Called once, when a tokenizer is looked up by id."""
+    """Tokenizers by name, for `pretrain(tokenizer="domain/name")`. Called once, when tokenizers or plugins are listed, or
+    one is looked up.
+    """
 
 
 @hookspec
@@ -43,7 +45,8 @@ def anyformer_presets() -> Mapping[str, Callable[[], Any]]:  # type: ignore[empt
 @hookspec
 def anyformer_readers() -> Mapping[str, str]:  # type: ignore[empty-body]
     """File suffix (`.fasta`) or format name (`ohlcv`) to the lazy reference of a reader: a function
-    `(path, columns) -> Sequence[Mapping]` that gives raw rows by random access. Called when a file is opened.
+    `(path, columns) -> Sequence[Mapping]` that gives raw rows by random access. The key `folder/` reads a folder. Called
+    once, when a file is opened or plugins are listed.
     """
 
 

@@ -111,7 +111,8 @@ def go_on(run: Run, artifact: Artifact, id: str, bound: Bound, data: Dataset, tr
     elif len(data.valid):
         artifact.info["evaluation"] = {"valid/loss": _valid_loss(trained, id, bound, data)}
     artifact.info["data"] = data.asked["fingerprint"]
-    report.write_run(run, Pipeline(trained.model, id) if isinstance(bound, Task) else None, data, evaluation)
+    scored = evaluation or artifact.info.get("evaluation")
+    report.write_run(run, Pipeline(trained.model, id) if isinstance(bound, Task) else None, data, scored)
     artifacts.save(trained, run.model)
     return run
 

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from anyformer.specs import TaskSpec, TokenizerSpec
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -28,6 +30,11 @@ if TYPE_CHECKING:
 
     from anyformer.nn import Embedding, Head
     from anyformer.nn.config import Trunk
+
+__all__ = [
+    "Array", "Data", "Demo", "Frozen", "Metric", "Objective", "Prediction", "Record", "Rng", "Rows", "Sample", "Task",
+    "TaskSpec", "Tokenizer", "TokenizerSpec", "explain", "resolve", "validate",
+]  # fmt: skip
 
 Array = np.ndarray
 Rng = np.random.Generator
@@ -43,27 +50,6 @@ class Data(BaseModel):
     """Base of every `Input`, `Target` and `Output`: numbers must be finite, so that JSON can carry them."""
 
     model_config = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=False, use_attribute_docstrings=True)
-
-
-@dataclass(frozen=True)
-class TaskSpec:
-    """Where a task lives and what it does, in one line; the target is imported when the task is used, not when listed.
-
-    >>> TaskSpec("anyformer_weather.rain:RainTomorrow", "how much rain falls tomorrow, as quantiles")
-    """
-
-    target: str
-    """Lazy reference to the class, `"package.module:Class"`."""
-    summary: str
-    """From what to what, in one line."""
-
-
-@dataclass(frozen=True)
-class TokenizerSpec:
-    """Where a tokenizer lives and what it does, so that `pretrain(tokenizer="nlp/bpe")` finds it."""
-
-    target: str
-    summary: str
 
 
 @dataclass

@@ -44,6 +44,11 @@ class Score:
     high: float | None = None
     ours: bool = False
 
+    def ends(self) -> list[float]:
+        """What must be on the chart: the value and its interval, as far as they are finite; nothing without a value."""
+        known = [end for end in (self.value, self.low, self.high) if end is not None and math.isfinite(end)]
+        return known if math.isfinite(self.value) else []
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -66,6 +71,7 @@ class Scale:
         return cls(low - room, high + room, start, end)
 
     def __call__(self, value: float) -> float:
+        """Where a value is on the page."""
         low, high = self.low, self.high
         if self.log:
             value, low, high = math.log(value), math.log(low), math.log(high)
@@ -105,7 +111,9 @@ def line_chart(title: str, lines: Sequence[Line]) -> Markup | None:
     for line, points in thinned:
         parts.append(tag("path", d=_path(points, across, up), class_=f"line {line.kind}"))
         if line.kind == "other" or len(points) == 1:
-            parts += [_dot(across(x), up(y), line.kind, f"step {number(x)}: {number(y)}") for x, y in points if y is not None]
+            parts += [
+                _dot(across(x), up(y), line.kind, f"{number(y)} at step {x:,g}") for x, y in points if y is not None
+            ]
     caption = "over steps" + (", log scale" if up.log else "") + _averaged(lines)
     heading = tag("h3", title, *_legend(lines))
     return tag("figure", heading, _svg(parts, HEIGHT, f"{title} {caption}"), tag("figcaption", caption))
@@ -113,10 +121,9 @@ def line_chart(title: str, lines: Sequence[Line]) -> Markup | None:
 
 def score_chart(title: str, scores: Sequence[Score], note: str = "") -> Markup | None:
     """A dot for each method, with its interval where it has one, as one `<figure>`; None where no value is finite."""
-    shown = [score for score in scores if math.isfinite(score.value)]
-    if not shown:
+    ends = [end for score in scores for end in score.ends()]
+    if not ends:
         return None
-    ends = [end for score in shown for end in (score.value, score.low, score.high) if end is not None and math.isfinite(end)]
     left = min(200, 24 + max(7 * len(_cut(score.name)) for score in scores))
     across = Scale.over(ends, left, WIDTH - 76)
     bottom = TOP + ROW * len(scores)
@@ -127,8 +134,8 @@ def score_chart(title: str, scores: Sequence[Score], note: str = "") -> Markup |
         parts.append(tag("text", _tick(tick), x=x, y=bottom + 18, text_anchor="middle"))
     for place, score in enumerate(scores):
         parts += _row(score, TOP + ROW * (place + 0.5), left, across)
-    caption = tag("figcaption", note) if note else None
-    return tag("figure", tag("h3", title), _svg(parts, bottom + 24, f"{title}: the model beside its baselines"), caption)
+    drawn = _svg(parts, bottom + 24, f"{title}: the model beside its baselines")
+    return tag("figure", tag("h3", title), drawn, tag("figcaption", note) if note else None)
 
 
 def thin(points: Sequence[Point]) -> list[Point]:
@@ -150,8 +157,8 @@ def _row(score: Score, y: float, left: int, across: Scale) -> list[Markup]:
     if not math.isfinite(score.value):
         return parts
     said = f"{score.name}: {number(score.value)}"
-    low, high = score.low, score.high
-    if low is not None and high is not None and math.isfinite(low) and math.isfinite(high):
+    if len(score.ends()) == 3:
+        _, low, high = score.ends()
         said += f" (95 %: {number(low)} to {number(high)})"
         parts.append(tag("line", x1=across(low), x2=across(high), y1=y, y2=y, class_=f"span {kind}"))
     return [*parts, _dot(across(score.value), y, kind, said)]
@@ -172,11 +179,9 @@ def _path(points: Sequence[Point], across: Scale, up: Scale) -> str:
 
 
 def _legend(lines: Sequence[Line]) -> list[Markup]:
-    if len(lines) < 2:
-        return []
-    return [
-        tag("span", f" \N{BLACK CIRCLE} {line.name}", class_="soft", style=f"color: var(--{line.kind})") for line in lines
-    ]
+    """The names of the lines in their colours, where there are several."""
+    named = lines if len(lines) > 1 else []
+    return [tag("span", f" \N{BLACK CIRCLE} {line.name}", style=f"color: var(--{line.kind})") for line in named]
 
 
 def _averaged(lines: Sequence[Line]) -> str:

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from anyformer.demo import COLUMNS
 from anyformer.report.markup import Markup, section, table, tag, write_page
 from anyformer.report.pictures import figure
 from anyformer.report.run import NAME, environment
 from anyformer.report.scores import verdict_class
-from anyformer.report.words import NONE, duration, number
+from anyformer.report.words import duration
 
 if TYPE_CHECKING:
     from anyformer.demo import Row
-
-COLUMNS = ("task", "data", "metric", "model", "best baseline", "verdict", "seconds")
 
 
 def write_demo(folder: Path, rows: Iterable[Row]) -> Path:
@@ -26,8 +25,8 @@ def write_demo(folder: Path, rows: Iterable[Row]) -> Path:
     seconds = sum(row.seconds for row in shown)
     skilled = sum(row.verdict == "skill" for row in learned)
     said = (
-        f"{len(learned)} of {len(shown)} tasks were trained from scratch in {duration(seconds)}; {skilled} of them do better "
-        "than the best trivial method on the same held-out records."
+        f"{len(learned)} of {len(shown)} tasks were trained from scratch in {duration(seconds)}. {skilled} of them do "
+        "better than the best trivial method on the same held-out records."
     )
     return write_page(
         folder / NAME,
@@ -36,17 +35,14 @@ def write_demo(folder: Path, rows: Iterable[Row]) -> Path:
         tag("p", said),
         table(COLUMNS, map(_cells, shown), numbers=(3, 6)),
         *(_task(row) for row in shown),
-        section("Environment", table(["what", ""], environment())),
+        section("Environment", table((), environment())),
     )
 
 
 def _cells(row: Row) -> list[object]:
-    if row.state != "done":
-        return [row.task, row.data or NONE, NONE, NONE, NONE, tag("td", row.state, class_="bad"), round(row.seconds)]
-    assert row.baseline is not None
-    judged = tag("td", row.verdict, class_=verdict_class(row.verdict))
-    best = f"{row.baseline['name']} {number(row.baseline['value'])}"
-    return [tag("a", row.task, href=_href(row)), row.data, row.metric, number(row.model), best, judged, round(row.seconds)]
+    task, *between, verdict, seconds = row.cells()
+    link = tag("a", task, href=_href(row)) if row.state == "done" else task
+    return [link, *between, tag("td", verdict, class_=verdict_class(row.verdict) or "bad"), seconds]
 
 
 def _task(row: Row) -> Markup:

@@ -88,7 +88,7 @@ def section(title: str, *children: object) -> Markup:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], numbers: Iterable[int] = ()) -> Markup:
-    """A table whose first column names the rows; the columns at `numbers` are set to the right."""
+    """A table whose first column names the rows; the columns at `numbers` are set to the right. No columns, no head."""
     right = frozenset(numbers)
 
     def cell(name: str, place: int, value: object) -> Markup:
@@ -96,9 +96,10 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], numbers: Ite
             return value
         return tag(name, value, class_="number" if place in right else None)
 
-    head = tag("tr", *(cell("th", place, column) for place, column in enumerate(columns)))
+    names = tag("tr", *(cell("th", place, column) for place, column in enumerate(columns)))
+    head = tag("thead", names) if columns else None
     body = [tag("tr", *(cell("td" if place else "th", place, v) for place, v in enumerate(row))) for row in rows]
-    return tag("div", tag("table", tag("thead", head), tag("tbody", *body)), class_="wide")
+    return tag("div", tag("table", head, tag("tbody", *body)), class_="wide")
 
 
 def write_page(path: Path, title: str, *body: object) -> Path:

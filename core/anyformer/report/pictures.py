@@ -38,8 +38,8 @@ class Picture:
 
 def pictures(pipeline: Pipeline, records: Sequence[Record[Any, Any]], count: int) -> list[Picture]:
     """Pictures of at most `count` records at even distances, the first one among them."""
-    places = np.unique(np.linspace(0, len(records) - 1, min(count, len(records))).astype(int)) if len(records) else []
-    return [_picture(pipeline, records, int(place)) for place in places]
+    places = np.unique(np.linspace(0, max(len(records) - 1, 0), min(count, len(records))).astype(int))
+    return [_picture(pipeline, records, place) for place in places.tolist()]
 
 
 def figure(picture: Picture) -> Markup:

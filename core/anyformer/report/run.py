@@ -53,9 +53,9 @@ def write_run(
         scores(beside, pipeline.task) if beside is not None and pipeline is not None else None,
         _curves(lines, _final(evaluation)),
         None if pipeline is None else _pictures(pipeline, data),
-        section("The run", table(["what", ""], _facts(asked, data, lines))),
+        section("The run", table((), _facts(asked, data, lines))),
         section("Configuration", _configuration(asked)),
-        section("Environment", table(["what", ""], environment())),
+        section("Environment", table((), environment())),
     )
 
 
@@ -119,18 +119,19 @@ def _pictures(pipeline: Pipeline, data: Dataset) -> Markup | None:
 
 def _facts(asked: Mapping[str, Any], data: Dataset, lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     told = data.asked
+    both = f", {number(told['in_both'])} of them in the training part too"
     rows = [
         ("data", f"{told['data']}, {number(told['rows'])} rows"),
-        ("held out", f"{data.valid_name}, {number(told['valid_rows'])} rows, {number(told['in_both'])} of them in both parts"),
+        ("held out", f"{data.valid_name}, {number(told['valid_rows'])} rows" + (both if told["in_both"] else "")),
         ("parameters", number(asked["parameters"])),
-        ("tokens of a record", f"{number(asked['tokens_per_record'])} on average"),
+        ("tokens of a record", f"{asked['tokens_per_record']:,g} on average"),
     ]
     steps = [line for line in lines if "seconds" in line]
     if steps:
         last, seconds = steps[-1], max(steps[-1]["seconds"], 1e-9)
         rows.append(("training", f"{number(last['step'])} steps in {duration(seconds)}"))
-        rates = f"{number(round(last['records'] / seconds))} records/s, {number(round(last['tokens'] / seconds))} tokens/s"
-        rows.append(("speed", rates))
+        rates = [f"{number(round(last[name] / seconds))} {name}/s" for name in ("records", "tokens")]
+        rows.append(("speed", ", ".join(rates)))
         if last["skipped"]:
             rows.append(("skipped", f"{number(last['skipped'])} updates, for a gradient that was not finite"))
     rows += [("start", line) for line in asked.get("start") or []]

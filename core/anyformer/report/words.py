@@ -9,14 +9,14 @@ NONE = "\N{EN DASH}"
 
 
 def number(value: float | None) -> str:
-    """Four digits that count: `0.9000`, `97.22`, `12,345`, `1.3e-05`; a dash for none and for what is not finite."""
+    """About four digits: `0.0806`, `97.22`, `12,345`, `1.3e-05`; a dash for none and for what is not finite."""
     if value is None or not math.isfinite(value):
         return NONE
     if isinstance(value, int) or abs(value) >= 10_000:
         return f"{value:,.0f}" if abs(value) < 1e15 else f"{value:.3e}"
     if value and abs(value) < 1e-3:
         return f"{value:.2g}"
-    return f"{value:#.4g}".rstrip(".")
+    return f"{value:.4f}" if abs(value) < 1 else f"{value:#.4g}".rstrip(".")
 
 
 def duration(seconds: float) -> str:

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from anyformer.hookspecs import hookimpl
-from anyformer.task import TaskSpec, TokenizerSpec
+from anyformer.specs import TaskSpec, TokenizerSpec
 
 if TYPE_CHECKING:
     from anyformer.nn.config import Trunk

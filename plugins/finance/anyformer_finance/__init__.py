@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from anyformer.hookspecs import hookimpl
-from anyformer.task import TaskSpec, TokenizerSpec
+from anyformer.specs import TaskSpec, TokenizerSpec
 
 
 @hookimpl

@@ -80,7 +80,7 @@ def language_of_a_name() -> Demo:
             name = row["text"].lower()
             if len(languages_of[name]) == 1 and name not in seen:
                 seen.add(name)
-                parts[place % 10 == 0].append(row)
+                parts[place % 7 == 0].append(row)
     return Demo(
         data=f"names in {len(NAME_LANGUAGES)} languages, from Unicode CLDR by Babel; split by what they name",
         train=parts[0],

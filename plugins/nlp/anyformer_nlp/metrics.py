@@ -66,7 +66,9 @@ class Chrf(Weighted):
         said = np.where(true > 0, num_ngrams(rows[:, 0], CHARACTER_ORDERS), 0)
         true, said, both = counts @ true, counts @ said, counts @ rows[:, 2:].astype(np.float64)
         used = (said > 0) & (true > 0)
-        precision, recall = (np.divide(both, of, out=np.zeros_like(both), where=used).sum(axis=1) for of in (said, true))
+        precision, recall = (
+            np.divide(both, of, out=np.zeros_like(both), where=used).sum(axis=1) for of in (said, true)
+        )
         below = (4 * precision + recall) * np.maximum(used.sum(axis=1), 1)
         above = 100 * 5 * precision * recall
         return {"chrf": np.divide(above, below, out=np.zeros_like(below), where=below > 0)}

@@ -36,7 +36,7 @@ def _digits(value: Any) -> Any:
 class Label(Data):
     """The true answer."""
 
-    label: Annotated[str, BeforeValidator(_digits), Field(min_length=1)]
+    label: Annotated[str, Field(min_length=1), BeforeValidator(_digits)]
     """The class; a whole number is taken as its digits."""
 
 

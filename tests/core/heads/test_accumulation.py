@@ -43,7 +43,8 @@ def model_of(head: Head, causal: bool) -> Model:
 
 def collate(items: Sequence[dict[str, Tensor]]) -> Parts:
     return {
-        name: Part(torch.cat([item[name] for item in items]), Pack.of([len(item[name]) for item in items])) for name in items[0]
+        name: Part(torch.cat([item[name] for item in items]), Pack.of([len(item[name]) for item in items]))
+        for name in items[0]
     }
 
 

@@ -28,8 +28,8 @@ STACKS = {
     "RMSNorm after": {"norm": {"kind": "rms", "place": "post", "final": True}},
     "LayerNorm without bias": {"norm": {"bias": False, "epsilon": 0.1}},
     "Llama": {
-        "causal": True, "attention": {"heads": 4, "key_value_heads": 2, "head_width": 4, "bias": False, "output_bias": False},
-        "position": {"kind": "rotary"}, "feed_forward": {"gated": True, "activation": "silu", "bias": False},
+        "attention": {"heads": 4, "key_value_heads": 2, "head_width": 4, "bias": False, "output_bias": False},
+        "causal": True, "position": {"kind": "rotary"}, "feed_forward": {"gated": True, "activation": "silu", "bias": False},
         "norm": {"kind": "rms"},
     },
     "a wider memory": {"cross": True, "memory_width": 10, "attention": {"heads": 4, "key_value_heads": 2}},
@@ -48,12 +48,14 @@ def test_stack_equals_the_formulas(fields: dict, placed: bool, unit_scale: Calla
     stack = build.stack(settings).double()
     unit_scale(stack)
     torch.manual_seed(1)
-    x_TD, m_SD = torch.randn(sum(LENGTHS), WIDTH).double(), torch.randn(sum(SPANS), settings.memory_width or WIDTH).double()
+    x_TD = torch.randn(sum(LENGTHS), WIDTH).double()
+    m_SD = torch.randn(sum(SPANS), settings.memory_width or WIDTH).double()
     place_TD, place_SD = (torch.randn_like(x_TD), torch.randn_like(m_SD)) if placed else (0 * x_TD, 0 * m_SD)
     memory = Memory(Stream(m_SD, Pack.of(SPANS), place_SD if placed else None))
     found = stack(Stream(x_TD, Pack.of(LENGTHS), place_TD if placed else None), memory).x_TD
     true = []
-    for x, place, m, m_place in zip(*(v.split(LENGTHS) for v in (x_TD, place_TD)), *(v.split(SPANS) for v in (m_SD, place_SD))):
+    each = [*(v.split(LENGTHS) for v in (x_TD, place_TD)), *(v.split(SPANS) for v in (m_SD, place_SD))]
+    for x, place, m, m_place in zip(*each, strict=True):
         for block in stack.blocks:
             x = _block(block, settings, x, place, m, m_place)
         true.append(x if stack.final_norm is None else _norm(stack.final_norm, settings.norm, x))

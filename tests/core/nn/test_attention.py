@@ -22,7 +22,9 @@ def stream_of(lengths: list[int] = LENGTHS) -> Stream:
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_watch_gets_each_map_and_nothing_keeps_it(causal: bool, unit_scale: Callable, relative: Callable) -> None:
-    stack = build.stack(stack_of(causal=causal, position={"kind": "none"}, attention={"heads": 2, "key_value_heads": 1}))
+    stack = build.stack(
+        stack_of(causal=causal, position={"kind": "none"}, attention={"heads": 2, "key_value_heads": 1})
+    )
     unit_scale(stack)
     stream, places, alive, first = stream_of(), [], [], {}
 
@@ -56,7 +58,11 @@ def test_watch_sees_the_cache() -> None:
     cache, shapes = Cache(num_slots=2, length=6), []
     for lengths in ([3, 1], [1, 1]):
         pack = cache.pack(lengths, torch.device("cpu"))
-        stack(Stream(torch.randn(sum(lengths), WIDTH), pack), cache=cache, watch=lambda *a: shapes.append(tuple(a[2].shape)))
+        stack(
+            Stream(torch.randn(sum(lengths), WIDTH), pack),
+            cache=cache,
+            watch=lambda *a: shapes.append(tuple(a[2].shape)),
+        )
     assert shapes == [(2, 3, 3), (2, 1, 1)] * 2 + [(2, 1, 4), (2, 1, 2)] * 2
 
 
@@ -73,7 +79,9 @@ def test_no_sequence_sees_another(unit_scale: Callable) -> None:
 
 @pytest.mark.parametrize("kind", ["rotary", "none"])
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
-def test_autocast_computes_in_half_and_learns_in_full(kind: str, dropout: float, unit_scale: Callable, relative: Callable) -> None:
+def test_autocast_computes_in_half_and_learns_in_full(
+    kind: str, dropout: float, unit_scale: Callable, relative: Callable
+) -> None:
     attention = {"heads": 2, "key_value_heads": 1, "dropout": dropout}
     stack = build.stack(stack_of(position={"kind": kind}, attention=attention))
     unit_scale(stack)

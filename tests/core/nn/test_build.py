@@ -19,7 +19,12 @@ def tokenizer(**kind: int) -> Tokenizer:
 
 
 def stack(position: str = "none", width: int = WIDTH, **fields: object) -> config.Stack:
-    found = {"width": width, "attention": {"heads": 1, "head_width": 4}, "position": {"kind": position, "length": 5}, "depth": 1}
+    found = {
+        "width": width,
+        "attention": {"heads": 1, "head_width": 4},
+        "position": {"kind": position, "length": 5},
+        "depth": 1,
+    }
     return config.Stack.model_validate({**found, **fields})
 
 
@@ -78,7 +83,9 @@ def test_one_tokenizer_shares_its_table_and_two_do_not() -> None:
 
 def test_new_weights_keep_the_scale_of_the_residual_stream() -> None:
     torch.manual_seed(0)
-    deep = build.stack(config.Stack(width=64, depth=32, attention=config.Attention(heads=4), norm=config.Norm(final=False)))
+    deep = build.stack(
+        config.Stack(width=64, depth=32, attention=config.Attention(heads=4), norm=config.Norm(final=False))
+    )
     x_TD = torch.randn(256, 64)
     assert 1 < deep(Stream(x_TD, Pack.of([100, 156]))).x_TD.std() < 3
     block = deep.blocks[0]
@@ -108,7 +115,13 @@ def test_dropout_reaches_every_place_and_only_in_training() -> None:
     )
     found = build.stack(settings)
     block = found.blocks[0]
-    rates = [found.dropout.p, block.dropout.p, block.attention.dropout, block.cross.dropout, block.feed_forward.dropout.p]
+    rates = [
+        found.dropout.p,
+        block.dropout.p,
+        block.attention.dropout,
+        block.cross.dropout,
+        block.feed_forward.dropout.p,
+    ]
     assert rates == [0.2, 0.2, 0.3, 0.3, 0.4]
     encoder = build.stack(stack(attention={"heads": 1, "head_width": 4, "dropout": 0.5}))
     stream = Stream(torch.randn(6, WIDTH), Pack.of([6]))

@@ -45,7 +45,9 @@ def test_decoding_equals_the_whole_pass(trunk: Trunk, relative: Callable) -> Non
     true = Pack.of(TARGET).split(trunk.decoder(Stream(torch.cat(tokens), Pack.of(TARGET)), memory).x_TD)
 
     cache = Cache(num_slots=3, length=max(TARGET))
-    found = [[out] for out in step(trunk.decoder, [x[:n] for x, n in zip(tokens, [3, 1, 2], strict=True)], memory, cache)]
+    found = [
+        [out] for out in step(trunk.decoder, [x[:n] for x, n in zip(tokens, [3, 1, 2], strict=True)], memory, cache)
+    ]
     while len(cache.slots_B):
         going = [slot for slot in cache.slots_B.tolist() if cache.used_N[slot] < TARGET[slot]]
         cache.slots_B = torch.tensor(going, dtype=torch.int64)
@@ -66,7 +68,10 @@ def test_a_prompt_in_pieces_equals_one_piece(unit_scale: Callable, relative: Cal
     tokens = Pack.of([6, 8]).split(vectors([6, 8]))
     true = decoder(Stream(torch.cat(tokens), Pack.of([6, 8]))).x_TD
     cache = Cache(num_slots=4, length=10, slots_B=torch.tensor([3, 1]))
-    pieces = [step(decoder, list(new), None, cache) for new in zip(*(x.split([len(x) - 5, 3, 2]) for x in tokens), strict=True)]
+    pieces = [
+        step(decoder, list(new), None, cache)
+        for new in zip(*(x.split([len(x) - 5, 3, 2]) for x in tokens), strict=True)
+    ]
     found = torch.cat([torch.cat(parts) for parts in zip(*pieces, strict=True)])
     assert relative(found, true) <= 1e-9
     assert cache.used_N.tolist() == [0, 8, 0, 6]

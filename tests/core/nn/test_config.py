@@ -26,9 +26,11 @@ def test_stacks_that_cannot_be(fields: dict, message: str) -> None:
 def test_trunks_that_cannot_be() -> None:
     with pytest.raises(ValueError, match="a trunk needs an encoder, a decoder, or both"):
         config.Trunk()
-    with pytest.raises(ValueError, match="decoder.cross attends to an encoder; give one, or set decoder.cross to false"):
+    with pytest.raises(
+        ValueError, match=r"decoder\.cross attends to an encoder; give one, or set decoder\.cross to false"
+    ):
         config.Trunk(decoder=config.Stack(cross=True))
-    with pytest.raises(ValueError, match="decoder.memory_width is 8, but the encoder is 256 wide; leave it out"):
+    with pytest.raises(ValueError, match=r"decoder\.memory_width is 8, but the encoder is 256 wide; leave it out"):
         config.Trunk(encoder=config.Stack(), decoder=config.Stack(cross=True, memory_width=8))
 
 

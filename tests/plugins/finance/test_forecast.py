@@ -163,8 +163,14 @@ def test_the_picture_shows_truth_and_says_what_it_leaves_out(task: Forecast, rec
             {"series": {"a": [1, 2]}},
             "series 'a' has 2 values; the model reads 24 (config.look_back), give at least those",
         ),
-        ({"series": {"a": [1, None] * 12}}, "in the last 24 values, row 2: 'a' is missing; complete it, or set config.gaps=fill"),
-        ({"series": {"a": [1] * 24}, "timestamps": [*range(23), 30]}, "in the last 24 values, row 24: timestamps 30 follows 22 although"),
+        (
+            {"series": {"a": [1, None] * 12}},
+            "in the last 24 values, row 2: 'a' is missing; complete it, or set config.gaps=fill",
+        ),
+        (
+            {"series": {"a": [1] * 24}, "timestamps": [*range(23), 30]},
+            "in the last 24 values, row 24: timestamps 30 follows 22 although",
+        ),
         (
             {"series": {"a": [1] * 24}, "timestamps": [*range(23), 5]},
             "in the last 24 values, row 24: timestamps 5 comes after 22; sort",
