@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from anyformer import artifact as artifacts
 from anyformer import launch, plugins
 from anyformer.artifact import Artifact
@@ -149,11 +151,14 @@ def resume(folder: str | Path, *, data: Any = None, valid: Any = None) -> Run:
     asked = run.settings
     if run.finished:
         return run
+    try:
+        training = Training.model_validate(asked["settings"]["training"])
+        id, told = asked["id"], asked["data"]
+    except (KeyError, TypeError, ValidationError):
+        raise ValueError(f"{run.folder / 'run.yaml'} is damaged: it lacks what a run needs to go on") from None
     artifact = artifacts.read_description(run.folder / "prepared")
-    training = Training.model_validate(asked["settings"]["training"])
-    id = asked["id"]
-    bound = artifact.model[id].task
-    rows = Dataset.reopen(asked["data"], data, valid, training.seed, getattr(bound, "temporal", False))
+    bound = artifact.model[artifact.component(id)].task
+    rows = Dataset.reopen(told, data, valid, training.seed, getattr(bound, "temporal", False))
     return launch.go_on(run, artifact, id, bound, rows, training)
 
 

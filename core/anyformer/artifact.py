@@ -15,7 +15,6 @@ model/
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -27,15 +26,19 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
-from anyformer import plugins
+from anyformer import durable, plugins
+from anyformer.description import FORMAT, NAME, ComponentEntry, TokenizerEntry, read_json, read_page, validated
 from anyformer.nn import Component, Model, build, config
 from anyformer.task import Objective, Task, Tokenizer, resolve
 
-FORMAT = 1
-NAME = "anyformer.json"
+__all__ = [
+    "NAME", "Artifact", "Bound", "build_model", "load", "load_tensors", "read_description", "save", "tokenizers_of",
+    "unique_tensors", "write_description",
+]  # fmt: skip
+
 Bound = Task[Any, Any, Any] | Objective
 
 
@@ -56,7 +59,8 @@ class Artifact:
         found = [id for id in ids if task is not None and task in (id, id.partition("/")[2])]
         if len(found) == 1:
             return found[0]
-        raise ValueError(f"the model has no component {task!r}; it has: {', '.join(ids)}")
+        said = f"the model has no component {task!r}" if task is not None else "the model has several components"
+        raise ValueError(f"{said}; name one of: {', '.join(ids)}")
 
 
 def build_model(trunk: config.Trunk, tasks: Mapping[str, Bound]) -> Model:
@@ -67,18 +71,9 @@ def build_model(trunk: config.Trunk, tasks: Mapping[str, Bound]) -> Model:
 
 def save(artifact: Artifact, folder: Path) -> None:
     """Write an artifact; an artifact that was there before is replaced when the new one is whole."""
-    aside = folder.with_name(f".writing-{folder.name}")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    try:
+    with durable.whole(folder) as aside:
         write_description(artifact, aside)
-        save_file(unique_tensors(artifact.model), aside / "model.safetensors", metadata={"format": "pt"})
-        if folder.exists():
-            shutil.rmtree(folder)
-        aside.rename(folder)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
+        durable.write_tensors(unique_tensors(artifact.model), aside / "model.safetensors")
 
 
 def write_description(artifact: Artifact, folder: Path) -> None:
@@ -117,11 +112,9 @@ def load(folder: Path, device: str | torch.device = "cpu") -> Artifact:
 
 def read_description(folder: Path) -> Artifact:
     """The model that a folder describes, with new weights: everything `write_description` wrote."""
-    page = _read_page(folder)
-    trunk = config.Trunk.model_validate(page["trunk"])
-    tasks = {id: _read_component(id, entry, folder / "components" / id) for id, entry in page["components"].items()}
-    info = {key: value for key, value in page.items() if key not in ("format", "anyformer", "trunk", "components")}
-    return Artifact(build_model(trunk, tasks), trunk, info)
+    page = read_page(folder)
+    tasks = {id: _read_component(id, entry, folder) for id, entry in page.components.items()}
+    return Artifact(build_model(page.trunk, tasks), page.trunk, page.info)
 
 
 def unique_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -179,7 +172,7 @@ def _write_learned(task: Bound, folder: Path) -> None:
         tokenizer.save(folder / "tokenizers" / name)
     if isinstance(task, Task):
         arrays = {
-            key: np.ascontiguousarray(value) for key, value in task.state.items() if isinstance(value, np.ndarray)
+            key: np.asarray(value, order="C") for key, value in task.state.items() if isinstance(value, np.ndarray)
         }
         plain = {key: value for key, value in task.state.items() if key not in arrays}
         (folder / "state.json").write_text(json.dumps(plain))
@@ -187,53 +180,63 @@ def _write_learned(task: Bound, folder: Path) -> None:
             save_arrays(arrays, folder / "state.safetensors")
 
 
-def _read_page(folder: Path) -> dict[str, Any]:
-    path = folder / NAME
-    if not path.is_file():
-        raise ValueError(_what_is_there(folder))
-    try:
-        page = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from None
-    if not isinstance(page, dict) or page.get("format") != FORMAT:
-        found = page.get("format") if isinstance(page, dict) else page
-        raise ValueError(f"{path} has format {found!r}; this version of anyformer reads format {FORMAT}")
-    return page
-
-
-def _what_is_there(folder: Path) -> str:
-    if not folder.exists():
-        return f"there is no model at {folder}; give a run folder, or a folder with {NAME}"
-    if not folder.is_dir():
-        return f"{folder} is a file; a model is a folder with {NAME}"
-    names = sorted(path.name for path in folder.iterdir())
-    shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-    return f"{folder} is no model: it has no {NAME}; it has: {shown or 'nothing'}"
-
-
-def _read_component(id: str, entry: Mapping[str, Any], folder: Path) -> Bound:
-    if entry["kind"] == "objective":
+def _read_component(id: str, entry: ComponentEntry, folder: Path) -> Bound:
+    place, where = folder / "components" / id, f"{folder / NAME}, {id}"
+    if entry.kind == "objective":
         from anyformer.objectives import OBJECTIVES
 
         if id not in OBJECTIVES:
-            raise ValueError(f"unknown objective {id!r}; there are: {', '.join(OBJECTIVES)}")
+            raise ValueError(f"{where}: unknown objective; there are: {', '.join(OBJECTIVES)}")
         objective = OBJECTIVES[id]
-        read = entry["tokenizers"]["tokenizer"]
-        tokenizer = _read_tokenizer(plugins.tokenizer(read["id"]), read, folder / "tokenizers" / "tokenizer")
-        return objective(objective.Config.model_validate(entry["config"]), tokenizer)
+        found = _read_tokenizers({"tokenizer": None}, entry, place, where)
+        return objective(validated(objective.Config, entry.config, where), found["tokenizer"])
     task = plugins.task(id)
-    tokenizers = {}
-    for name, read in entry["tokenizers"].items():
-        found = plugins.tokenizer(read["id"]) if read["id"] else resolve(task.tokenizers[name])
-        tokenizers[name] = _read_tokenizer(found, read, folder / "tokenizers" / name)
-    state = json.loads((folder / "state.json").read_text())
-    if (folder / "state.safetensors").exists():
-        state.update(load_arrays(folder / "state.safetensors"))
-    return task(task.Config.model_validate(entry["config"]), tokenizers, state)
+    try:
+        config = validated(task.Config, entry.config, where)
+        return task(config, _read_tokenizers(task.tokenizers, entry, place, where), _read_state(place))
+    except ValueError as error:
+        made_by = (entry.distribution, entry.version)
+        if None in made_by or made_by == plugins.distribution_of(id.partition("/")[0]):
+            raise
+        raise ValueError(
+            f"{error}; it was saved with {entry.distribution} {entry.version}; to install that: "
+            f"pip install {entry.distribution}=={entry.version}"
+        ) from None
 
 
-def _read_tokenizer(kind: type[Tokenizer], entry: Mapping[str, Any], folder: Path) -> Tokenizer:
-    tokenizer = kind(kind.Config.model_validate(entry["config"]))
-    tokenizer.registered_id = entry["id"]
-    tokenizer.load(folder)
+def _read_tokenizers(
+    references: Mapping[str, str | None], entry: ComponentEntry, folder: Path, where: str
+) -> dict[str, Tokenizer]:
+    if set(entry.tokenizers) != set(references):
+        found, needed = (", ".join(map(repr, sorted(names))) or "none" for names in (entry.tokenizers, references))
+        raise ValueError(f"{where}: it has the tokenizers {found}; it needs: {needed}")
+    return {
+        name: _read_tokenizer(read, references[name], folder / "tokenizers" / name, where)
+        for name, read in entry.tokenizers.items()
+    }
+
+
+def _read_tokenizer(entry: TokenizerEntry, reference: str | None, folder: Path, where: str) -> Tokenizer:
+    if entry.id is None and reference is None:
+        raise ValueError(f"{where}: its tokenizer has no id")
+    kind: type[Tokenizer] = plugins.tokenizer(entry.id) if entry.id is not None else resolve(reference or "")
+    tokenizer = kind(validated(kind.Config, entry.config, where))
+    tokenizer.registered_id = entry.id
+    try:
+        tokenizer.load(folder)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise ValueError(f"{folder} cannot be read: {error}") from None
     return tokenizer
+
+
+def _read_state(folder: Path) -> dict[str, Any]:
+    state = read_json(folder / "state.json")
+    if not isinstance(state, dict):
+        raise ValueError(f"{folder / 'state.json'} holds no state by name")
+    arrays = folder / "state.safetensors"
+    if arrays.exists():
+        try:
+            state.update(load_arrays(arrays))
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"{arrays} cannot be read: {error}") from None
+    return state

@@ -8,65 +8,27 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from anyformer import plugins
 from anyformer.hints import did_you_mean
 from anyformer.plugins.guard import one_line
-from anyformer.report.words import NONE, number
+from anyformer.report.row import Row
 from anyformer.task import resolve
 
 if TYPE_CHECKING:
-    from anyformer.report.pictures import Picture
     from anyformer.task import Demo, Task
 
 MARK = "demo.json"
 """The file by which a demo knows its own folder."""
 SECONDS = 30
 """What a demo may take, about, on two cores."""
-COLUMNS = ("task", "data", "metric", "model", "best baseline", "verdict", "seconds")
 ANOTHER = "give the demo a folder of its own with --out"
-
-
-@dataclass(frozen=True)
-class Row:
-    """What came of one task."""
-
-    task: str
-    state: Literal["done", "missing", "failed"]
-    """`missing`: something it needs is not installed."""
-    data: str = ""
-    metric: str = ""
-    model: float | None = None
-    """The value of the deciding metric."""
-    low: float | None = None
-    high: float | None = None
-    baseline: dict[str, Any] | None = None
-    """`name` and `value` of the best baseline."""
-    verdict: str = ""
-    reason: str = ""
-    """The verdict in a sentence, or why there is none."""
-    seconds: float = 0.0
-    run: str = ""
-    """The run's folder."""
-    picture: Picture | None = None
-
-    def cells(self) -> list[Any]:
-        """A line of the table, under `COLUMNS`."""
-        best = NONE if self.baseline is None else f"{self.baseline['name']} {number(self.baseline['value'])}"
-        known = [self.task, self.data or NONE, self.metric or NONE, number(self.model), best]
-        return [*known, self.verdict or self.state, round(self.seconds)]
-
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON values, without the picture; what is not finite is null."""
-        return {name: _finite(value) for name, value in vars(self).items() if name != "picture"}
 
 
 class MissingError(ValueError):
@@ -222,9 +184,3 @@ def _listed(mark: Path) -> list[str]:
 
 def _since(started: float) -> float:
     return round(time.perf_counter() - started, 1)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(inner) for name, inner in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value

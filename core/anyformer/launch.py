@@ -6,13 +6,13 @@ Nothing is written before the data, the settings and the model have all been fou
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from anyformer import artifact as artifacts
 from anyformer import plugins, report
@@ -20,12 +20,14 @@ from anyformer.artifact import Artifact, Bound
 from anyformer.data.dataset import Dataset
 from anyformer.data.packs import collate, cut
 from anyformer.data.steps import Draw, record_rng
-from anyformer.infer.evaluate import Evaluation, evaluate
-from anyformer.infer.pipeline import Pipeline
+from anyformer.infer.evaluate import evaluate, json_values, score
+from anyformer.infer.pipeline import TOKENS, Pipeline
 from anyformer.nn import Head, config
+from anyformer.settings import read
 from anyformer.task import Objective, Task
 from anyformer.train import run as runs
-from anyformer.train.prepare import check_records, new_model
+from anyformer.train.engine import choose_device
+from anyformer.train.prepare import check_records, new_model, try_out
 from anyformer.train.run import Run
 from anyformer.train.settings import Settings, Training
 
@@ -34,18 +36,7 @@ def layers(settings: Mapping[str, Any] | str | Path | None) -> list[Mapping[str,
     """Settings given as a mapping or as a YAML file. Raises `ValueError` for a file that is no mapping."""
     if settings is None:
         return []
-    if isinstance(settings, Mapping):
-        return [settings]
-    path = Path(settings)
-    try:
-        read = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ValueError(f"cannot read the settings {str(path)!r}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(read, Mapping):
-        raise ValueError(f"{path} must hold settings by name, e.g. training: {{steps: 500}}")
-    return [read]
+    return [settings if isinstance(settings, Mapping) else read(Path(settings))]
 
 
 def given_trunk(start: Artifact | None, preset: str | None) -> config.Trunk | None:
@@ -71,21 +62,23 @@ def start(
     begin: Artifact | None,
 ) -> Run:  # fmt: skip
     """Check everything, make the run's folder, train and report."""
-    records = _records(bound, data.train)
-    tokens = check_records(bound, records, settings.training.seed)
-    if len(data.valid):
-        valid = _records(bound, data.valid)
-        if not len(valid):
-            raise ValueError(f"{data.valid_name} has no records to evaluate on")
-        check_records(bound, valid, settings.training.seed)
+    seed = settings.training.seed
+    choose_device(settings.training.device)
+    lengths = check_records(bound, bound.records(data.train), seed)
     artifact, taken = new_model(id, bound, settings, begin)
+    try_out(artifact, id, lengths.longest, seed)
+    if len(data.valid):
+        try:
+            try_out(artifact, id, check_records(bound, bound.records(data.valid), seed).longest, seed)
+        except ValueError as error:
+            raise ValueError(f"{data.valid_name}: {error}") from None
     page = {
         "anyformer": version("anyformer"),
         "torch": str(torch.__version__),
         **asked,
         "data": data.asked,
         "start": taken,
-        "tokens_per_record": round(tokens, 2),
+        "tokens_per_record": round(lengths.mean, 2),
         "parameters": sum(p.numel() for p in artifact.model.parameters()),
         "settings": settings.model_dump(mode="json"),
     }
@@ -99,7 +92,7 @@ def go_on(run: Run, artifact: Artifact, id: str, bound: Bound, data: Dataset, tr
     def periodic(current: Artifact) -> dict[str, float]:
         return _scores(current, id, bound, data)
 
-    records = _records(bound, data.train)
+    records = bound.records(data.train)
     trained = runs.train(run, artifact, id, records, training, periodic if len(data.valid) else None)
     evaluation = None
     if len(data.valid) and isinstance(bound, Task):
@@ -109,7 +102,7 @@ def go_on(run: Run, artifact: Artifact, id: str, bound: Bound, data: Dataset, tr
         (run.folder / "scores.json").write_text(json.dumps(evaluation.as_dict(), indent=1))
         artifact.info["evaluation"] = evaluation.as_dict()
     elif len(data.valid):
-        artifact.info["evaluation"] = {"valid/loss": _valid_loss(trained, id, bound, data)}
+        artifact.info["evaluation"] = json_values({"valid/loss": _valid_loss(trained, id, bound, data)})
     artifact.info["data"] = data.asked["fingerprint"]
     scored = evaluation or artifact.info.get("evaluation")
     report.write_run(run, Pipeline(trained.model, id) if isinstance(bound, Task) else None, data, scored)
@@ -117,16 +110,11 @@ def go_on(run: Run, artifact: Artifact, id: str, bound: Bound, data: Dataset, tr
     return run
 
 
-def _records(bound: Bound, rows: Sequence[Any]) -> Sequence[Any]:
-    return bound.records(rows)
-
-
 def _scores(artifact: Artifact, id: str, bound: Bound, data: Dataset) -> dict[str, float]:
     """Scores on the held-out part, without intervals: what a run logs as it goes."""
     if isinstance(bound, Objective):
         return {"loss": _valid_loss(artifact, id, bound, data)}
-    found: Evaluation = evaluate(Pipeline(artifact.model, id), bound.records(data.valid))
-    return {name: score["value"] for name, score in found.scores.items()}
+    return score(Pipeline(artifact.model, id), bound.records(data.valid))
 
 
 def _valid_loss(artifact: Artifact, id: str, bound: Bound, data: Dataset) -> float:
@@ -134,12 +122,13 @@ def _valid_loss(artifact: Artifact, id: str, bound: Bound, data: Dataset) -> flo
     model = artifact.model.eval()
     device = next(model.parameters()).device
     head: Head = model[id].head
-    total, weight = 0.0, 0.0
-    records = _records(bound, data.valid)
-    samples = [s for index in range(len(records)) for s in bound.learn(records[index], record_rng(0, Draw(0, index)))]
+    records: Sequence[Any] = bound.records(data.valid)
+    samples = (s for index in range(len(records)) for s in bound.learn(records[index], record_rng(0, Draw(0, index))))
+    sums: Counter[str] = Counter()
+    weights: Counter[str] = Counter()
     with torch.inference_mode():
-        for group in cut(samples, 16384):
+        for group in cut(samples, TOKENS):
             parts, targets = collate(group, device)
-            total += sum(float(value) for value in model(parts, targets, id).values())
-            weight += sum(float(value) for value in head.weigh(targets).values())
-    return total / max(weight, 1.0)
+            sums.update({term: float(value) for term, value in model(parts, targets, id).items()})
+            weights.update({term: float(value) for term, value in head.weigh(targets).items()})
+    return sum(total / max(weights[term], 1.0) for term, total in sums.items())

@@ -41,7 +41,8 @@ class Meter:
     def __init__(self, step: int, num_steps: int, clock: Callable[[], float]) -> None:
         self.step, self.num_steps, self.clock = step, num_steps, clock
         self.loss: float | None = None
-        self.saved = ""
+        self.saved: int | None = None
+        """The step of the last checkpoint."""
         self.began = clock()
         # How many tokens came before a resumed step is not known until its first line.
         self._marks: deque[Mark] = deque([] if step else [Mark(self.began, 0, 0, 0)], maxlen=WINDOW)
@@ -62,8 +63,8 @@ class Meter:
                 parts.append(f"{duration(left)} left")
             parts.append(f"{number(round((last.records - first.records) / seconds))} records/s")
             parts.append(f"{number(round((last.tokens - first.tokens) / seconds))} tokens/s")
-        if self.saved:
-            parts.append(f"saved at {self.saved}")
+        if self.saved is not None:
+            parts.append(f"saved at step {self.saved:,}")
         return ", ".join(parts)
 
 
@@ -178,7 +179,7 @@ class Progress:
     def anyformer_checkpoint_saved(self, checkpoint: Path) -> None:
         """Say it with the next line."""
         if self._meter is not None:
-            self._meter.saved = f"step {int(checkpoint.name):,}"
+            self._meter.step = self._meter.saved = int(checkpoint.name)
 
     @hookimpl
     def anyformer_run_warned(self, warning: str) -> None:

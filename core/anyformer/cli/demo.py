@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from anyformer import plugins
-from anyformer.cli.output import Json, note, write, write_json, write_table
-from anyformer.demo import COLUMNS, SECONDS, Row, choose, prepare, show
+from anyformer.cli.output import Json, note, note_failing, write, write_json, write_table
+from anyformer.demo import SECONDS, choose, prepare, show
+from anyformer.report.row import COLUMNS, Row
 from anyformer.report.words import duration, number
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[PLUGIN|TASK]...", help="Only these; default: all.")]
@@ -27,8 +28,7 @@ def command(context: typer.Context, names: Names = None, out: Out = Path("demo")
     ids = choose(names or [])
     prepare(out, ids)
     note(f"trained from scratch on real data, about {duration(SECONDS * len(ids))} on two cores: {', '.join(ids)}")
-    if failing := plugins.failing():
-        note(f"plugins that do not work: {', '.join(failing)} (see: anyformer plugins)")
+    note_failing()
     started = time.perf_counter()
     rows: list[Row] = []
     if code := _show_all(ids, out, rows, debug=bool(context.obj)):

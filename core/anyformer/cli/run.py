@@ -9,7 +9,7 @@ import json as jsons
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -64,13 +64,13 @@ def _show(answer: Any, json: bool) -> None:
 
 
 def _lines(file: Any) -> Iterator[Any]:
-    """One value a line; a line that is no JSON becomes text, which the pipeline refuses by its number."""
-    for line in file:
+    """One value a line; a line that is no JSON in UTF-8 becomes text, which the pipeline refuses by its number."""
+    for line in getattr(file, "buffer", file):
         if line.strip():
             try:
                 yield jsons.loads(line)
-            except ValueError:
-                yield line.strip()
+            except (ValueError, RecursionError):
+                yield line.strip() if isinstance(line, str) else line.decode("utf-8", "backslashreplace").strip()
 
 
 def _parse(fields: list[str], asked: Any) -> dict[str, Any]:
@@ -91,19 +91,20 @@ def _parse(fields: list[str], asked: Any) -> dict[str, Any]:
 def _value(value: str, annotation: Any) -> Any:
     from anyformer.media import Image
 
+    kinds = {annotation, *get_args(annotation)}
     if value.startswith("@"):
         path = Path(value[1:])
-        if annotation is Image:
+        if Image in kinds:
             return path
         try:
-            value = path.read_text()
+            value = path.read_text("utf-8")
         except OSError as error:
             raise ValueError(f"cannot read {str(path)!r}: {error.strerror}") from None
         except UnicodeDecodeError:
             raise ValueError(f"{str(path)!r} is not text in UTF-8") from None
-    if annotation in (str, Image):
-        return value
+    if kinds & {str, Image}:
+        return None if value == "null" and type(None) in kinds else value
     try:
         return jsons.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value

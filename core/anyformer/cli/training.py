@@ -29,14 +29,17 @@ def run_and_print(train: Callable[[], Any], json: bool) -> int:
     if json:
         write_json({"run": str(run.folder), "model": str(run.model), "evaluation": run.scores})
         return 0
-    write(_summary(run.scores))
+    if summary := _summary(run.scores):
+        write(summary)
     write(f"model: {run.model}   report: {run.folder / 'report.html'}")
     return 0
 
 
 def _summary(scores: dict[str, Any]) -> str:
+    from anyformer.report.words import number
+
     if "task" not in scores:
-        return "\n".join(f"{name}: {value:.4f}" for name, value in scores.items())
+        return "\n".join(f"{name}: {number(value)}" for name, value in scores.items())
     from anyformer.infer.evaluate import Evaluation
 
     return str(Evaluation(**scores))

@@ -5,7 +5,7 @@ The budget bounds memory, never learning: a step's loss is a sum over all its mi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from anyformer.nn.pack import Pack, Part, Parts
 from anyformer.task import Array, Sample
 
 
-def cut(samples: Sequence[Sample], tokens: int) -> Iterator[list[Sample]]:
+def cut(samples: Iterable[Sample], tokens: int) -> Iterator[list[Sample]]:
     """Consecutive samples in groups of at most `tokens` tokens; a sample longer than that goes alone."""
     group: list[Sample] = []
     cost = 0

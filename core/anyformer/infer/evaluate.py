@@ -8,13 +8,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from anyformer.infer.pipeline import Pipeline
 from anyformer.metrics.bootstrap import RowStore, difference, interval
-from anyformer.task import Metric, Record
+from anyformer.task import Record
 
 BLOCKS = 20
 """Blocks of time that a bootstrap of a series draws from."""
@@ -43,17 +45,30 @@ class Evaluation:
         return next(iter(self.scores))
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        return vars(self).copy()
+        """As JSON values: a score that is not defined is null."""
+        values: dict[str, Any] = json_values(vars(self))
+        return values
 
     def __str__(self) -> str:
         width = max(len(name) for name in ["baseline", *self.baselines])
         lines = [f"{self.task} on {self.data}: {self.records} records"]
         for metric, score in self.scores.items():
-            lines.append(f"  {metric}: {score['value']:.4f}  (95 %: {score['low']:.4f} to {score['high']:.4f})")
+            value, low, high = (_shown(score[name]) for name in ("value", "low", "high"))
+            lines.append(f"  {metric}: {value}  (95 %: {low} to {high})")
             for name, values in self.baselines.items():
-                lines.append(f"    {name:<{width}}  {values[metric]:.4f}")
+                lines.append(f"    {name:<{width}}  {_shown(values[metric])}")
         return "\n".join([*lines, f"  {self.verdict}: {self.reason}"])
+
+
+def json_values(value: Any) -> Any:
+    """A value of nested dicts with null for each number that JSON cannot carry: NaN and the infinities."""
+    if isinstance(value, dict):
+        return {name: json_values(inner) for name, inner in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _shown(value: float | None) -> str:
+    return "undefined" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
 def evaluate(
@@ -64,39 +79,49 @@ def evaluate(
 
     Raises `ValueError` if there are no records.
     """
+    task = pipeline.task
+    stores = _answer(pipeline, records, task.baselines(), data, progress, options)
+    block = max(1, len(records) // BLOCKS) if task.temporal else 1
+    scores: dict[str, dict[str, float]] = {}
+    for store in stores[""]:
+        bounds = interval(store.metric, store.rows, seed=seed, block=block)
+        for name, value in store.metric.scores(store.rows).items():
+            scores[name] = {"value": value, "low": bounds[name][0], "high": bounds[name][1]}
+    baselines = {name: _scores(found) for name, found in stores.items() if name}
+    verdict, reason = _judge(stores, seed, block)
+    return Evaluation(pipeline.component, model, data, len(records), scores, baselines, verdict, reason)
+
+
+def score(pipeline: Pipeline, records: Sequence[Record[Any, Any]]) -> dict[str, float]:
+    """The model's scores by metric, without intervals and baselines. Raises `ValueError` if there are no records."""
+    return _scores(_answer(pipeline, records, {}, "", None, {})[""])
+
+
+def _answer(
+    pipeline: Pipeline, records: Sequence[Record[Any, Any]], methods: Mapping[str, Callable[[Any], Any]], data: str,
+    progress: Callable[[int], None] | None, options: Mapping[str, Any],
+) -> dict[str, list[RowStore]]:  # fmt: skip
+    """The rows of each metric by method; the model's method is called ''."""
     if not len(records):
         raise ValueError(f"{data or 'the data'} has no records to evaluate on")
-    task = pipeline.task
-    metrics = task.metrics()
-    methods: dict[str, Callable[[Any], Any]] = task.baselines()
+    metrics = pipeline.task.metrics()
     stores = {name: [RowStore(metric) for metric in metrics] for name in ("", *methods)}
-    targets: list[Any] = []
-    answers = pipeline.stream(_inputs(records, targets), **options)
+    waiting: deque[Record[Any, Any]] = deque()
+    answers = pipeline.stream(_inputs(records, waiting), **options)
     for done, output in enumerate(answers, start=1):
-        record = targets.pop(0)
+        record = waiting.popleft()
         _keep(stores[""], output, record.target)
         for name, method in methods.items():
             _keep(stores[name], method(record.input), record.target)
         if progress is not None:
             progress(done)
-    block = max(1, len(records) // BLOCKS) if task.temporal else 1
-    scores: dict[str, dict[str, float]] = {}
-    for metric, store in zip(metrics, stores[""], strict=True):
-        bounds = interval(metric, store.rows, seed=seed, block=block)
-        for name, value in metric.scores(store.rows).items():
-            scores[name] = {"value": value, "low": bounds[name][0], "high": bounds[name][1]}
-    baselines: dict[str, dict[str, float]] = {name: {} for name in methods}
-    for name in methods:
-        for metric, store in zip(metrics, stores[name], strict=True):
-            baselines[name].update(metric.scores(store.rows))
-    verdict, reason = _judge(metrics[0], stores, seed, block)
-    return Evaluation(pipeline.component, model, data, len(records), scores, baselines, verdict, reason)
+    return stores
 
 
-def _inputs(records: Sequence[Record[Any, Any]], targets: list[Any]) -> Iterator[Any]:
-    """Inputs one by one; the record waits in `targets` for its answer."""
+def _inputs(records: Sequence[Record[Any, Any]], waiting: deque[Record[Any, Any]]) -> Iterator[Any]:
+    """Inputs one by one; the record waits for its answer."""
     for record in records:
-        targets.append(record)
+        waiting.append(record)
         yield record.input
 
 
@@ -105,11 +130,22 @@ def _keep(stores: Sequence[RowStore], output: Any, target: Any) -> None:
         store.append(store.metric.row(output, target))
 
 
-def _judge(metric: Metric, stores: dict[str, list[RowStore]], seed: int, block: int) -> tuple[str, str]:
+def _scores(stores: Sequence[RowStore]) -> dict[str, float]:
+    return {name: value for store in stores for name, value in store.metric.scores(store.rows).items()}
+
+
+def _judge(stores: Mapping[str, Sequence[RowStore]], seed: int, block: int) -> tuple[str, str]:
     """The verdict on the deciding metric, against the best baseline."""
+    metric = stores[""][0].metric
     name = metric.names[0]
     sign = 1.0 if metric.higher_is_better else -1.0
-    values = {method: sign * metric.scores(store[0].rows)[name] for method, store in stores.items() if method}
+    found = {method: sign * metric.scores(store[0].rows)[name] for method, store in stores.items()}
+    ours = found.pop("")
+    values = {method: value for method, value in found.items() if not math.isnan(value)}
+    if math.isnan(ours):
+        return "no skill", f"{name} of the model is not defined on these records"
+    if not values:
+        return "no skill", f"{name} of no baseline is defined on these records, so there is nothing to compare with"
     best = max(values, key=lambda method: values[method])
     low, high = difference(metric, stores[""][0].rows, stores[best][0].rows, seed=seed, block=block)
     gain = sorted((sign * low, sign * high))

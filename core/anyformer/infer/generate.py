@@ -57,13 +57,14 @@ class _Decoding:
 
     def run(self) -> Iterator[tuple[int, Prediction]]:
         written: list[list[int]] = [[] for _ in self.ends]
-        active = [index for index, limit in enumerate(self.limits) if limit > 0]
+        active = list(range(len(self.ends)))
         part = self.prompt
         while active:
             tokens = self._next(part, active)
             still = []
             for index, token in zip(active, tokens, strict=True):
-                if token != self.ends[index]:
+                full = len(written[index]) >= self.limits[index]  # at once, where the limit is zero
+                if token != self.ends[index] and not full:
                     written[index].append(token)
                 if token == self.ends[index] or len(written[index]) >= self.limits[index]:
                     yield index, Prediction({"ids": np.array(written[index], np.int64)})

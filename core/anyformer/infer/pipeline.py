@@ -8,11 +8,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
+from anyformer.hints import did_you_mean, quoted
 from anyformer.nn import Model
 from anyformer.task import Prediction, Sample, Task, explain, resolve, validate
 
@@ -26,6 +28,8 @@ ITEMS = 256
 class _Asked:
     """An input on its way to its answer."""
 
+    where: str
+    """What errors call it."""
     input: Any
     samples: list[Sample] = field(default_factory=list)
     error: ValueError | None = None
@@ -54,15 +58,13 @@ class Pipeline:
         """
         options = {name: given.pop(name) for name in list(given) if name in self.task.Options.model_fields}
         if inputs is None:
+            self._refuse_unknown(given, "field", self.task.Input.model_fields)
             return next(self.stream([given], **options))
-        if given:
-            known = ", ".join(self.task.Options.model_fields) or "none"
-            raise ValueError(f"unknown option {next(iter(given))!r}; the options of {self.component} are: {known}")
+        self._refuse_unknown(given, "option", ())
         if isinstance(inputs, Mapping | BaseModel):
             return next(self.stream([inputs], **options))
         if isinstance(inputs, str | bytes) or not isinstance(inputs, Iterable):
-            fields = ", ".join(self.task.Input.model_fields)
-            raise ValueError(f"an input of {self.component} is a mapping with: {fields}; got {type(inputs).__name__}")
+            raise ValueError(self._no_input(inputs))
         return list(self.stream(inputs, **options))
 
     def stream(
@@ -78,8 +80,7 @@ class Pipeline:
         for index, raw in enumerate(inputs):
             asked = self._ask(raw, index, chosen)
             if asked.error is not None and errors == "raise":
-                yield from self._answers(waiting, chosen, errors)
-                raise asked.error
+                yield from self._answers([*waiting, asked], chosen, errors)
             size = sum(sample.cost for sample in asked.samples)
             if waiting and (cost + size > tokens or len(waiting) >= ITEMS):
                 yield from self._answers(waiting, chosen, errors)
@@ -96,33 +97,68 @@ class Pipeline:
             known = ", ".join(self.task.Options.model_fields) or "none"
             raise ValueError(f"options of {self.component}: {explain(error)}; the options are: {known}") from None
 
+    def _refuse_unknown(self, given: Iterable[str], what: str, fields: Iterable[str]) -> None:
+        """Raise `ValueError` for a name that is neither a field nor an option."""
+        fields, known = list(fields), list(self.task.Options.model_fields)
+        for name in given:
+            if name not in fields:
+                possible = [f"an input of {self.component} has: {', '.join(fields)}"] if fields else []
+                possible.append(f"the options of {self.component} are: {', '.join(known) or 'none'}")
+                near = did_you_mean(name, [*fields, *known])
+                raise ValueError(f"unknown {what} {name!r}{near}; {'; '.join(possible)}")
+
+    def _no_input(self, given: Any) -> str:
+        fields = ", ".join(self.task.Input.model_fields)
+        return f"an input of {self.component} is a mapping with: {fields}; got {quoted(given)}"
+
     def _ask(self, raw: Any, index: int, options: Any) -> _Asked:
+        where = f"input {index + 1}"
         try:
-            input = validate(self.task.Input, raw, f"input {index + 1}")
-            return _Asked(input, self.task.encode(input, options))
+            if not isinstance(raw, Mapping | BaseModel):
+                raise ValueError(f"{where}: {self._no_input(raw)}")
+            input = validate(self.task.Input, raw, where)
+            with _named(where):
+                return _Asked(where, input, self.task.encode(input, options))
         except ValueError as error:
-            return _Asked(raw, error=error)
+            return _Asked(where, raw, error=error)
 
     def _answers(self, waiting: list[_Asked], options: Any, errors: str) -> Iterator[Any]:
         samples = [sample for asked in waiting for sample in asked.samples]
-        seed = int(getattr(options, "seed", 0))
-        seeds = [seed] * len(samples)
-        found: dict[int, Prediction] = {}
-        if samples:
-            found = dict(self._solve(self.model, self.component, samples, options, seeds))
+        seeds = [int(getattr(options, "seed", 0))] * len(samples)
+        try:
+            found = dict(self._solve(self.model, self.component, samples, options, seeds)) if samples else {}
+        except ValueError as error:
+            if len(waiting) > 1:  # one of them cannot be answered; which one, shows when each is alone
+                for asked in waiting:
+                    yield from self._answers([asked], options, errors)
+                return
+            waiting = [_Asked(waiting[0].where, None, error=ValueError(f"{waiting[0].where}: {error}"))]
+            found = {}
         first = 0
         for asked in waiting:
-            if asked.error is not None:
-                yield asked.error
-                continue
             last = first + len(asked.samples)
-            try:
-                answer = self.task.decode(
-                    asked.input, asked.samples, [found[index] for index in range(first, last)], options
-                )
-            except ValueError as error:
-                if errors == "raise":
-                    raise
-                answer = error
-            first = last
+            answer = self._answer(asked, [found[index] for index in range(first, last)], options)
+            if isinstance(answer, ValueError) and errors == "raise":
+                raise answer
             yield answer
+            first = last
+
+    def _answer(self, asked: _Asked, predictions: list[Prediction], options: Any) -> Any:
+        if asked.error is not None:
+            return asked.error
+        try:
+            with _named(asked.where):
+                return self.task.decode(asked.input, asked.samples, predictions, options)
+        except ValueError as error:
+            return error
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Says in front of an error which input it is about."""
+    try:
+        yield
+    except ValidationError as error:
+        raise ValueError(f"{where}: {explain(error)}") from error
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error

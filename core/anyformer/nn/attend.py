@@ -8,7 +8,7 @@ Axis legend: T query tokens, S key tokens, B sequences, L length, H query heads,
 * The operator is opaque to the compiler and lengths reach it as tensors, so a compiled trunk serves every pack.
 * Three backends: a fused kernel by sequence (one call where all lengths are equal), PyTorch's variable-length kernel on CUDA
   in half precision, and, where dropout is asked for, plain products whose weights are computed again in the backward pass.
-* A causal query is aligned to the end of its keys: query i of L sees the first S - L + i + 1 keys.
+* Queries are aligned to the end of their keys: a causal query i of L sees the first S - L + i + 1 keys.
 
 Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; FlashAttention: Dao 2023, https://arxiv.org/abs/2307.08691.
 """
@@ -23,6 +23,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from anyformer.nn import masks
+
 # One call: rows of the queries, rows of the keys, and the shape [b, L] of the queries and [b, S] of the keys in them.
 _Call = tuple[slice, slice, tuple[int, int], tuple[int, int]]
 
@@ -36,7 +38,9 @@ def attend(
     q_offsets: Int[Tensor, "B+1"] | None = None,
     k_offsets: Int[Tensor, "B+1"] | None = None,
     *,
+    bias_HLS: Float[Tensor, "H longest_L longest_S"] | None = None,
     causal: bool = False,
+    window: int = 0,
     scale: float | None = None,
     dropout: float = 0.0,
 ) -> Float[Tensor, "T H E"]:
@@ -50,48 +54,47 @@ def attend(
         k_bounds: rows of each sequence's keys, int64 on the host; they may overlap or leave rows out.
         q_offsets: the same as cumulated lengths on the device, where the queries are a pack.
         k_offsets: as `q_offsets`, where the keys are a pack; without both, the variable-length kernel is not used.
+        bias_HLS: added to the logits; for the longest sequence, the others take its last rows and columns.
         causal: hide the keys after each query.
+        window: hide the keys `window` steps away and further; 0: none.
         scale: of the logits; default 1 / sqrt(E).
         dropout: on the attention weights; the mask is drawn from the default generator of the host.
     """
     scale = q_THE.shape[-1] ** -0.5 if scale is None else scale
-    if q_offsets is not None and k_offsets is not None and not dropout and _fits_varlen(q_THE):
+    plain = bias_HLS is None and not dropout
+    if q_offsets is not None and k_offsets is not None and plain and _fits_varlen(q_THE):
         from torch.nn.attention.varlen import varlen_attn
 
         return varlen_attn(  # type: ignore[return-value]
             q_THE, k_SKE, v_SKE, q_offsets, k_offsets, _longest(q_bounds), _longest(k_bounds),
-            scale=scale, window_size=(-1, 0) if causal else (-1, -1), enable_gqa=k_SKE.shape[1] != q_THE.shape[1],
+            scale=scale, window_size=(window - 1, 0 if causal else window - 1), enable_gqa=k_SKE.shape[1] != q_THE.shape[1],
         )  # fmt: skip
     seed = torch.randint(2**62, (1,)) if dropout else None
-    out, _ = torch.ops.anyformer.attend(q_THE, k_SKE, v_SKE, q_bounds, k_bounds, seed, causal, scale, dropout)
+    out, _ = torch.ops.anyformer.attend(
+        q_THE, k_SKE, v_SKE, q_bounds, k_bounds, bias_HLS, seed, causal, window, scale, dropout
+    )
     return out
 
 
 def attention_maps(
-    q_LHE: Float[Tensor, "L H E"], k_SKE: Float[Tensor, "S K E"], *, causal: bool = False, scale: float | None = None
-) -> Float[Tensor, "H L S"]:
+    q_LHE: Float[Tensor, "L H E"], k_SKE: Float[Tensor, "S K E"], *, bias_HLS: Tensor | None = None,
+    causal: bool = False, window: int = 0, scale: float | None = None,
+) -> Float[Tensor, "H L S"]:  # fmt: skip
     """The attention weights of one sequence, computed plainly: for watching, not for speed."""
-    length, num_heads, width = q_LHE.shape
+    num_heads, width = q_LHE.shape[1:]
     k_SHE = k_SKE.repeat_interleave(num_heads // k_SKE.shape[1], dim=1)
     logits = torch.einsum("lhe,she->hls", q_LHE, k_SHE) * (width**-0.5 if scale is None else scale)
-    if causal:
-        logits = logits.masked_fill(~_sees(length, k_SKE.shape[0], logits.device), float("-inf"))
-    return logits.softmax(-1)
+    return _masked(logits[None], bias_HLS, causal, window)[0].softmax(-1)
 
 
 def _longest(bounds: Tensor) -> int:
     return int((bounds[:, 1] - bounds[:, 0]).max()) if len(bounds) else 0
 
 
-def _sees(num_queries: int, num_keys: int, device: torch.device) -> Tensor:
-    """Which keys a causal query sees, bool [L, S]; the last query sees all."""
-    assert num_queries <= num_keys, "a causal query needs a key of its own"
-    return torch.ones(num_queries, num_keys, dtype=torch.bool, device=device).tril(num_keys - num_queries)
-
-
 def _calls(q_bounds: Tensor, k_bounds: Tensor, q_rows: int) -> Iterator[_Call]:
     """The kernel calls that a pack needs: one where all sequences are alike and lie end to end, else one a sequence."""
     queries, keys = q_bounds.tolist(), k_bounds.tolist()
+    assert (queries[-1][1] if queries else 0) == q_rows, "every query belongs to a sequence"
     if not queries:
         return
     num = len(queries)
@@ -123,14 +126,13 @@ def _heads_first(rows: Tensor, shape: tuple[int, int], num_heads: int) -> Tensor
     return found if found.stride(-1) == 1 else found.contiguous()
 
 
-def _mask(causal: bool, num_queries: int, num_keys: int, like: Tensor) -> tuple[bool, Tensor | None]:
-    """Whether the kernel's own causal mask serves, and the additive mask where it does not."""
-    if not causal or num_queries == 1:
-        return False, None
-    if num_queries == num_keys:
-        return True, None
-    hidden = ~_sees(num_queries, num_keys, like.device)
-    return False, torch.zeros_like(hidden, dtype=like.dtype).masked_fill_(hidden, float("-inf"))
+def _masked(logits_HLS: Tensor, bias_HLS: Tensor | None, causal: bool, window: int) -> Tensor:
+    """Logits [b, H, L, S] with the bias added and what is not seen at minus infinity."""
+    num_queries, num_keys = logits_HLS.shape[-2:]
+    is_causal, mask = masks.additive(num_queries, num_keys, causal, window, bias_HLS, logits_HLS)
+    if is_causal:
+        return logits_HLS.masked_fill(~masks.sees(num_queries, num_keys, True, 0, logits_HLS.device), float("-inf"))
+    return logits_HLS if mask is None else logits_HLS + mask
 
 
 def _fits_varlen(q_THE: Tensor) -> bool:
@@ -138,13 +140,12 @@ def _fits_varlen(q_THE: Tensor) -> bool:
 
 
 def _dropped_weights(
-    q_HLE: Tensor, k_HLE: Tensor, causal: bool, scale: float, dropout: float, seed: Tensor | None, call: int
-) -> tuple[Tensor, Tensor | None]:
+    q_HLE: Tensor, k_HLE: Tensor, bias_HLS: Tensor | None, causal: bool, window: int, scale: float, dropout: float,
+    seed: Tensor | None, call: int,
+) -> tuple[Tensor, Tensor | None]:  # fmt: skip
     """Attention weights [b, H, L, S], and the factors (0 or 1 / (1 - dropout)) that `seed` draws for this call."""
     logits = torch.matmul(q_HLE, k_HLE.transpose(-1, -2)) * scale
-    if causal:
-        logits = logits.masked_fill(~_sees(logits.shape[-2], logits.shape[-1], logits.device), float("-inf"))
-    weights = logits.softmax(-1)
+    weights = _masked(logits, bias_HLS, causal, window).softmax(-1)
     if seed is None:
         return weights, None
     generator = torch.Generator(weights.device).manual_seed((int(seed) + call) % 2**63)
@@ -153,13 +154,13 @@ def _dropped_weights(
 
 
 _library = torch.library.Library("anyformer", "DEF")
-_POLICY = "Tensor? seed, bool causal, float scale, float dropout"
+_POLICY = "Tensor? bias, Tensor? seed, bool causal, int window, float scale, float dropout"
 _library.define(
     f"attend(Tensor q, Tensor k, Tensor v, Tensor q_bounds, Tensor k_bounds, {_POLICY}) -> (Tensor out, Tensor lse)"
 )
 _library.define(
     "attend_backward(Tensor grad, Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse, "
-    f"Tensor q_bounds, Tensor k_bounds, {_POLICY}) -> (Tensor q, Tensor k, Tensor v)"
+    f"Tensor q_bounds, Tensor k_bounds, {_POLICY}, bool learn_bias) -> (Tensor q, Tensor k, Tensor v, Tensor bias)"
 )
 
 
@@ -169,8 +170,10 @@ def _forward(
     v_SKE: Tensor,
     q_bounds: Tensor,
     k_bounds: Tensor,
+    bias_HLS: Tensor | None,
     seed: Tensor | None,
     causal: bool,
+    window: int,
     scale: float,
     dropout: float,
 ) -> tuple[Tensor, Tensor]:
@@ -184,9 +187,9 @@ def _forward(
         q_HLE = _heads_first(q_THE[q_rows], q_shape, num_heads)
         k_HLE = _heads_first(k_SKE[k_rows], k_shape, num_heads)
         v_HLE = _heads_first(v_SKE[k_rows], k_shape, num_heads)
-        is_causal, mask = _mask(causal, q_shape[1], k_shape[1], q_HLE)
+        is_causal, mask = masks.additive(q_shape[1], k_shape[1], causal, window, bias_HLS, q_HLE)
         if seed is not None:
-            weights, factors = _dropped_weights(q_HLE, k_HLE, causal, scale, dropout, seed, call)
+            weights, factors = _dropped_weights(q_HLE, k_HLE, bias_HLS, causal, window, scale, dropout, seed, call)
             assert factors is not None
             found = torch.matmul(weights * factors, v_HLE)
         elif q_THE.device.type == "cpu":
@@ -213,16 +216,20 @@ def _gradients(
     lse_HT: Tensor,
     q_bounds: Tensor,
     k_bounds: Tensor,
+    bias_HLS: Tensor | None,
     seed: Tensor | None,
     causal: bool,
+    window: int,
     scale: float,
     dropout: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of queries, keys and values; keys that several sequences read gather the sum."""
+    learn_bias: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Gradients of queries, keys, values and the bias; keys that several sequences read gather the sum."""
     num_heads, num_groups = q_THE.shape[1], k_SKE.shape[1]
     calls = list(_calls(q_bounds, k_bounds, q_THE.shape[0]))
     whole = _is_whole(calls, q_THE) and _is_whole(calls, k_SKE, keys=True)
     grads: list[Tensor] = []
+    grad_bias = torch.zeros_like(bias_HLS) if bias_HLS is not None and learn_bias else q_THE.new_empty(0)
     if not whole:
         grads = [torch.zeros_like(x, memory_format=torch.contiguous_format) for x in (q_THE, k_SKE, v_SKE)]
     for call, (q_rows, k_rows, q_shape, k_shape) in enumerate(calls):
@@ -230,20 +237,23 @@ def _gradients(
         k_HLE = _heads_first(k_SKE[k_rows], k_shape, num_heads)
         v_HLE = _heads_first(v_SKE[k_rows], k_shape, num_heads)
         grad_HLE = _heads_first(grad_THE[q_rows], q_shape, num_heads)
-        if seed is None and q_THE.device.type == "cpu":
-            is_causal, mask = _mask(causal, q_shape[1], k_shape[1], q_HLE)
+        if seed is None and not learn_bias and q_THE.device.type == "cpu":
+            is_causal, mask = masks.additive(q_shape[1], k_shape[1], causal, window, bias_HLS, q_HLE)
             found = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
                 grad_HLE, q_HLE, k_HLE, v_HLE, _heads_first(out_THE[q_rows], q_shape, num_heads),
                 lse_HT[:, q_rows].unflatten(1, q_shape).transpose(0, 1).contiguous(),
                 0.0, is_causal, attn_mask=mask, scale=scale,
             )  # fmt: skip
         else:
-            weights, factors = _dropped_weights(q_HLE, k_HLE, causal, scale, dropout, seed, call)
+            weights, factors = _dropped_weights(q_HLE, k_HLE, bias_HLS, causal, window, scale, dropout, seed, call)
             kept = weights if factors is None else weights * factors
             grad_weights = torch.matmul(grad_HLE, v_HLE.transpose(-1, -2))
             if factors is not None:
                 grad_weights = grad_weights * factors
-            grad_logits = weights * (grad_weights - (weights * grad_weights).sum(-1, keepdim=True)) * scale
+            grad_logits = weights * (grad_weights - (weights * grad_weights).sum(-1, keepdim=True))
+            if learn_bias:
+                masks.slice_bias(grad_bias, q_shape[1], k_shape[1]).add_(grad_logits.sum(0))
+            grad_logits = grad_logits * scale
             found = (
                 torch.matmul(grad_logits, k_HLE),
                 torch.matmul(grad_logits.transpose(-1, -2), q_HLE),
@@ -257,7 +267,7 @@ def _gradients(
         else:
             for into, rows, grad in zip(grads, (q_rows, k_rows, k_rows), by_row, strict=True):
                 into[rows] += grad
-    return grads[0], grads[1], grads[2]
+    return grads[0], grads[1], grads[2], grad_bias
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
@@ -269,21 +279,27 @@ def _forward_shapes(q_THE: Tensor, *_: Any) -> tuple[Tensor, Tensor]:
     return out, q_THE.new_empty(q_THE.shape[1], q_THE.shape[0], dtype=_wide(q_THE.dtype))
 
 
-def _gradient_shapes(grad_THE: Tensor, q_THE: Tensor, k_SKE: Tensor, v_SKE: Tensor, *_: Any) -> tuple[Tensor, ...]:
-    return tuple(torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q_THE, k_SKE, v_SKE))
+def _gradient_shapes(
+    grad_THE: Tensor, q_THE: Tensor, k_SKE: Tensor, v_SKE: Tensor, out: Tensor, lse: Tensor, q_bounds: Tensor,
+    k_bounds: Tensor, bias_HLS: Tensor | None, *policy: Any,
+) -> tuple[Tensor, ...]:  # fmt: skip
+    like = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q_THE, k_SKE, v_SKE)]
+    learn_bias = bias_HLS is not None and policy[-1]
+    return (*like, torch.empty_like(bias_HLS) if learn_bias else q_THE.new_empty(0))
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    *tensors, ctx.causal, ctx.scale, ctx.dropout = inputs
+    *tensors, ctx.causal, ctx.window, ctx.scale, ctx.dropout = inputs
     ctx.save_for_backward(*tensors, *output)
     ctx.mark_non_differentiable(output[1])
 
 
 def _backward(ctx: Any, grad_THE: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    q, k, v, q_bounds, k_bounds, seed, out, lse = ctx.saved_tensors
-    policy = (seed, ctx.causal, ctx.scale, ctx.dropout)
-    grads = torch.ops.anyformer.attend_backward(grad_THE, q, k, v, out, lse, q_bounds, k_bounds, *policy)
-    return (*grads, None, None, None, None, None, None)
+    q, k, v, q_bounds, k_bounds, bias, seed, out, lse = ctx.saved_tensors
+    learn_bias = bool(ctx.needs_input_grad[5])
+    policy = (bias, seed, ctx.causal, ctx.window, ctx.scale, ctx.dropout, learn_bias)
+    *grads, grad_bias = torch.ops.anyformer.attend_backward(grad_THE, q, k, v, out, lse, q_bounds, k_bounds, *policy)
+    return (*grads, None, None, grad_bias if learn_bias else None, None, None, None, None, None)
 
 
 # Registered one by one: the decorator `custom_op` wraps every call in the compiler's guard and imports the compiler.

@@ -6,6 +6,8 @@ Axis legend: T query tokens, S key tokens, L length, H query heads, K key-value 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -20,6 +22,17 @@ Watch = Callable[[int, int, Tensor], None]
 """Called with (layer, sequence, maps [H, L, S]), layer by layer; reduce at once, nothing is stored."""
 
 
+@dataclass(frozen=True, eq=False)
+class Place:
+    """What positions do inside attention, built once a pass by the stack."""
+
+    turns: Float[Tensor, "2 T 1 half"] | None = None
+    """Rotary cosines and sines of the tokens, for queries and keys."""
+    interleaved: bool = False
+    bias_HLS: Float[Tensor, "H longest_L longest_S"] | None = None
+    """Added to the logits; sequences shorter than the longest take its last rows and columns."""
+
+
 class Attention(nn.Module):
     """Scaled dot-product attention with its projections; keys and values come from the queries' pack, or from a memory.
 
@@ -29,11 +42,15 @@ class Attention(nn.Module):
     def __init__(
         self, width: int, num_heads: int, num_key_value_heads: int, head_width: int, bias: bool = True,
         output_bias: bool = True, dropout: float = 0.0, causal: bool = False, memory_width: int | None = None,
+        scale: float | None = None, window: int = 0, head_norms: tuple[nn.Module, nn.Module] | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.head_width = head_width
         self.causal = causal
         self.dropout = dropout
+        self.scale = scale
+        self.window = window
+        self.query_norm, self.key_norm = head_norms or (nn.Identity(), nn.Identity())
         self.query = nn.Linear(width, num_heads * head_width, bias=bias)
         self.key = nn.Linear(memory_width or width, num_key_value_heads * head_width, bias=bias)
         self.value = nn.Linear(memory_width or width, num_key_value_heads * head_width, bias=bias)
@@ -46,7 +63,7 @@ class Attention(nn.Module):
         self,
         x_TD: Float[Tensor, "T D"],
         pack: Pack,
-        turns: Float[Tensor, "2 T 1 half"] | None = None,
+        place: Place | None = None,
         position_TD: Float[Tensor, "T D"] | None = None,
         cache: Cache | None = None,
         block: int = 0,
@@ -57,21 +74,23 @@ class Attention(nn.Module):
         Args:
             x_TD: the tokens.
             pack: how they split.
-            turns: rotary cosines and sines of the tokens, for queries and keys.
+            place: what the stack's positions do to queries, keys and logits.
             position_TD: added to what queries and keys are made from, not values (Carion et al. 2020).
             cache: keys and values of earlier tokens; the new ones are appended.
             block: index of the block, the cache's key.
             watch: gets the attention maps.
         """
         placed_TD = x_TD if position_TD is None else x_TD + position_TD
-        q_THE, k_TKE = self._heads(self.query(placed_TD)), self._heads(self.key(placed_TD))
+        q_THE = self.query_norm(self._heads(self.query(placed_TD)))
+        k_TKE = self.key_norm(self._heads(self.key(placed_TD)))
         v_TKE = self._heads(self.value(x_TD))
-        if turns is not None:
-            q_THE, k_TKE = rotate(q_THE, turns), rotate(k_TKE, turns)
+        if place is not None and place.turns is not None:
+            q_THE, k_TKE = (rotate(x_THE, place.turns, place.interleaved) for x_THE in (q_THE, k_TKE))
+        bias_HLS = None if place is None else place.bias_HLS
         if cache is None:
-            return self._mix(q_THE, k_TKE, v_TKE, pack, pack.bounds, pack.offsets, block, watch)
+            return self._mix(q_THE, k_TKE, v_TKE, pack, pack.bounds, pack.offsets, bias_HLS, block, watch)
         k_SKE, v_SKE, bounds = cache.write(block, k_TKE, v_TKE, pack)
-        return self._mix(q_THE, k_SKE, v_SKE, pack, bounds, None, block, watch)
+        return self._mix(q_THE, k_SKE, v_SKE, pack, bounds, None, bias_HLS, block, watch)
 
     def cross(
         self,
@@ -81,30 +100,43 @@ class Attention(nn.Module):
         position_TD: Float[Tensor, "T D"] | None = None,
         cache: Cache | None = None,
         block: int = 0,
-        watch: Watch | None = None,
     ) -> Float[Tensor, "T D"]:
         """Cross-attention of [T, D] over a memory, to [T, D]; with a cache the memory is projected only once."""
-        q_THE = self._heads(self.query(x_TD if position_TD is None else x_TD + position_TD))
+        q_THE = self.query_norm(self._heads(self.query(x_TD if position_TD is None else x_TD + position_TD)))
         if cache is not None and block in cache.crossed:
             k_SKE, v_SKE = cache.crossed[block]
         else:
             stream = memory.stream
             placed = stream.x_TD if stream.position_TD is None else stream.x_TD + stream.position_TD
-            k_SKE, v_SKE = self._heads(self.key(placed)), self._heads(self.value(stream.x_TD))
+            k_SKE, v_SKE = self.key_norm(self._heads(self.key(placed))), self._heads(self.value(stream.x_TD))
             if cache is not None:
                 cache.crossed[block] = (k_SKE, v_SKE)
-        return self._mix(q_THE, k_SKE, v_SKE, pack, memory.bounds, memory.offsets, block, watch)
+        return self._mix(q_THE, k_SKE, v_SKE, pack, memory.bounds, memory.offsets, None, block, None)
 
     def _mix(
         self, q_THE: Tensor, k_SKE: Tensor, v_SKE: Tensor, pack: Pack, k_bounds: Tensor, k_offsets: Tensor | None,
-        block: int, watch: Watch | None,
+        bias_HLS: Tensor | None, block: int, watch: Watch | None,
     ) -> Tensor:  # fmt: skip
+        rules: dict[str, Any] = {"causal": self.causal, "window": self.window, "scale": self.scale}
         if watch is not None:
             with torch.no_grad():
                 for index, (query, key) in enumerate(zip(pack.bounds.tolist(), k_bounds.tolist(), strict=True)):
-                    watch(block, index, attention_maps(q_THE[slice(*query)], k_SKE[slice(*key)], causal=self.causal))
+                    watch(
+                        block,
+                        index,
+                        attention_maps(q_THE[slice(*query)], k_SKE[slice(*key)], bias_HLS=bias_HLS, **rules),
+                    )
         dropout = self.dropout if self.training else 0.0
         mixed_THE = attend(
-            q_THE, k_SKE, v_SKE, pack.bounds, k_bounds, pack.offsets, k_offsets, causal=self.causal, dropout=dropout
+            q_THE,
+            k_SKE,
+            v_SKE,
+            pack.bounds,
+            k_bounds,
+            pack.offsets,
+            k_offsets,
+            bias_HLS=bias_HLS,
+            dropout=dropout,
+            **rules,
         )
         return self.output(mixed_THE.flatten(1))

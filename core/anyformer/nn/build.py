@@ -12,8 +12,9 @@ from torch import nn
 from anyformer.nn import config
 from anyformer.nn.attention import Attention
 from anyformer.nn.embedding import PatchEmbedding, Positions, StreamEmbedding, TokenEmbedding
-from anyformer.nn.layers import FeedForward, initialise, norm
-from anyformer.nn.trunk import Block, Stack, Trunk
+from anyformer.nn.layers import FeedForward, LayerScale, initialise, norm
+from anyformer.nn.places import places
+from anyformer.nn.trunk import Block, ParallelBlock, Residual, Stack, Trunk
 
 
 def trunk(settings: config.Trunk) -> Trunk:
@@ -28,50 +29,67 @@ def trunk(settings: config.Trunk) -> Trunk:
 
 def stack(settings: config.Stack) -> Stack:
     """One stack of blocks; in a pre-norm stack, what each half block adds starts small in proportion to the depth."""
-    blocks = [_block(settings) for _ in range(settings.depth)]
-    for block in blocks:
-        initialise(block)
-    pre = settings.norm.place == "pre"
-    if pre:
+    pre_norm = settings.norm.place == "pre"
+    blocks: list[Any] = []
+    for index in range(settings.depth):
+        # The last block is skipped most often: a chance that grows evenly from 0 (Huang et al. 2016).
+        skip = settings.stochastic_depth * index / max(1, settings.depth - 1)
+        blocks.append(_parallel_block(settings, skip) if settings.parallel else _block(settings, skip))
+        initialise(blocks[-1])
+    if pre_norm:
         _shrink_residuals(blocks, settings.depth * (3 if settings.cross else 2))
-    has_final = pre if settings.norm.final is None else settings.norm.final
-    return Stack(
-        blocks,
-        norm(settings.width, settings.norm) if has_final else None,
-        rotary_width=settings.head_width if settings.position.kind == "rotary" else 0,
-        rotary_base=settings.position.base,
-        dropout=settings.dropout,
+    has_final = pre_norm if settings.norm.final is None else settings.norm.final
+    positions = places(settings)
+    if positions is not None:
+        initialise(positions)
+    return Stack(blocks, norm(settings.width, settings.norm) if has_final else None, positions, settings.dropout)
+
+
+def _block(settings: config.Stack, skip: float) -> Block:
+    return Block(
+        _attention(settings, causal=settings.causal), _residual(settings, skip),
+        _feed_forward(settings), _residual(settings, skip),
+        _attention(settings, memory_width=settings.memory_width) if settings.cross else None,
+        _residual(settings, skip) if settings.cross else None,
+    )  # fmt: skip
+
+
+def _parallel_block(settings: config.Stack, skip: float) -> ParallelBlock:
+    return ParallelBlock(
+        _attention(settings, causal=settings.causal), _feed_forward(settings), _residual(settings, skip)
     )
 
 
-def _block(settings: config.Stack) -> Block:
-    feed_forward = settings.feed_forward
-    return Block(
-        attention=_attention(settings, causal=settings.causal),
-        cross=_attention(settings, memory_width=settings.memory_width) if settings.cross else None,
-        feed_forward=FeedForward(
-            settings.width, settings.inner_width, feed_forward.activation, feed_forward.gated, feed_forward.bias,
-            feed_forward.dropout,
-        ),
-        norms=[norm(settings.width, settings.norm) for _ in range(3 if settings.cross else 2)],
-        pre_norm=settings.norm.place == "pre",
-        dropout=settings.dropout,
-    )  # fmt: skip
+def _residual(settings: config.Stack, skip: float) -> Residual:
+    scale = None if settings.layer_scale is None else LayerScale(settings.width, settings.layer_scale)
+    pre_norm = settings.norm.place == "pre"
+    return Residual(norm(settings.width, settings.norm), pre_norm, settings.dropout, scale, skip)
+
+
+def _feed_forward(settings: config.Stack) -> FeedForward:
+    of = settings.feed_forward
+    return FeedForward(settings.width, settings.inner_width, of.activation, of.gated, of.bias, of.dropout)
 
 
 def _attention(settings: config.Stack, causal: bool = False, memory_width: int | None = None) -> Attention:
-    attention = settings.attention
+    of = settings.attention
+    head_norms = None
+    if of.query_key_norm != "none":
+        kind = settings.norm.model_copy(update={"kind": of.query_key_norm})
+        head_norms = (norm(settings.head_width, kind), norm(settings.head_width, kind))
+    # A window is a matter of the stack's own tokens: cross-attention sees the whole memory.
+    window = 0 if memory_width is not None else of.window or 0
     return Attention(
-        settings.width, attention.heads, attention.key_value_heads or attention.heads, settings.head_width,
-        attention.bias, attention.output_bias, attention.dropout, causal, memory_width,
+        settings.width, of.heads, of.key_value_heads or of.heads, settings.head_width, of.bias, of.output_bias, of.dropout,
+        causal, memory_width, of.scale, window, head_norms,
     )  # fmt: skip
 
 
-def _shrink_residuals(blocks: list[Block], num_residuals: int) -> None:
+def _shrink_residuals(blocks: list[Any], num_residuals: int) -> None:
     """As GPT-2 does (Radford et al. 2019), so that the variance of the residual stream does not grow with depth."""
     for block in blocks:
         outputs = [block.attention.output, block.feed_forward.down]
-        if block.cross is not None:
+        if getattr(block, "cross", None) is not None:
             outputs.append(block.cross.output)
         for layer in outputs:
             with torch.no_grad():
@@ -81,7 +99,8 @@ def _shrink_residuals(blocks: list[Block], num_residuals: int) -> None:
 def embedding_for(settings: config.Trunk, tokenizers: Mapping[str, Any]) -> StreamEmbedding:
     """The default embedding of a trunk: one for each stack, by its tokenizer.
 
-    With one tokenizer both streams share its table; with two, they are called `source` and `target`.
+    With one tokenizer both streams share its table, if their widths are equal; with two, they are called `source` and
+    `target`.
     """
     only = next(iter(tokenizers.values())) if len(tokenizers) == 1 else None
     modules: dict[str, nn.Module] = {}

@@ -6,7 +6,7 @@ return a `Trunk`.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -27,20 +27,55 @@ class Attention(Frozen):
     """Biases of the query, key and value projections."""
     output_bias: bool = True
     """Bias of the output projection."""
+    query_key_norm: Literal["none", "layer", "rms"] = "none"
+    """Norm of each query and key head before the product (Henry et al. 2020; Qwen3)."""
+    scale: float | None = Field(default=None, gt=0)
+    """Of the logits. None: 1 / sqrt(head width); T5 has 1."""
+    window: int | None = Field(default=None, ge=1)
+    """Keys this many steps away and further are not seen (Beltagy et al. 2020; Mistral). None: all are."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """On the attention weights."""
+
+
+class LinearScaling(Frozen):
+    """Positions divided by a factor (Chen et al. 2023, https://arxiv.org/abs/2306.15595)."""
+
+    name: Literal["linear"] = "linear"
+    factor: float = Field(gt=0)
+
+
+class BandScaling(Frozen):
+    """Slow wavelengths divided by a factor, fast ones kept, those between blended (Llama 3.1)."""
+
+    name: Literal["bands"] = "bands"
+    factor: float = Field(gt=0)
+    low: float = Field(default=1.0, gt=0)
+    """Turns within the original length below which a wavelength is slow."""
+    high: float = Field(default=4.0, gt=0)
+    """Turns above which it is fast."""
+    original_length: int = Field(ge=1)
 
 
 class Position(Frozen):
     """How order enters the model."""
 
-    kind: Literal["none", "learned", "sinusoidal", "rotary"] = "rotary"
+    kind: Literal["none", "learned", "sinusoidal", "rotary", "alibi", "relative"] = "rotary"
     """`learned` (BERT, GPT-2) and `sinusoidal` (Vaswani et al. 2017) are added by the embedding; `rotary` (Su et al. 2021)
-    turns queries and keys."""
+    turns queries and keys; `alibi` (Press et al. 2022) and `relative` (T5, Raffel et al. 2020) are added to the logits."""
     length: int = Field(default=2048, ge=1)
     """Rows of a learned table: the longest sequence. The other kinds have no limit."""
     base: float = Field(default=10000.0, gt=0)
     """Base of the wavelengths of sinusoidal and rotary positions."""
+    width: int | None = Field(default=None, ge=2)
+    """Coordinates of a head that rotary positions turn, the first ones. None: all."""
+    interleaved: bool = False
+    """Rotary pairs are neighbours (2i, 2i + 1), as in GPT-J; else i goes with i + half (GPT-NeoX, Llama's usual files)."""
+    scaling: Annotated[LinearScaling | BandScaling, Field(discriminator="name")] | None = None
+    """How rotary positions reach beyond the length they were trained on."""
+    buckets: int = Field(default=32, ge=4)
+    """Rows of the relative table."""
+    furthest: int = Field(default=128, ge=2)
+    """Distance from which on relative positions share one bucket."""
 
 
 class FeedForward(Frozen):
@@ -59,8 +94,8 @@ class FeedForward(Frozen):
 class Norm(Frozen):
     """Normalisation of the residual stream."""
 
-    kind: Literal["layer", "rms"] = "layer"
-    """LayerNorm (Ba et al. 2016) or RMSNorm (Zhang and Sennrich 2019)."""
+    kind: Literal["layer", "rms", "batch"] = "layer"
+    """LayerNorm (Ba et al. 2016), RMSNorm (Zhang and Sennrich 2019), or batch norm over tokens (PatchTST)."""
     place: Literal["pre", "post"] = "pre"
     """Before each half block (GPT-2), or after the residual sum (Vaswani et al. 2017)."""
     final: bool | None = None
@@ -89,6 +124,12 @@ class Stack(Frozen):
     norm: Norm = Norm()
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """On the embedding's output and on each half block before the residual sum."""
+    parallel: bool = False
+    """Attention and feed-forward read the same norm and are added together (GPT-J; PaLM, Chowdhery et al. 2022)."""
+    layer_scale: float | None = Field(default=None, gt=0)
+    """Start of a learned factor for each width of what a half block adds (Touvron et al. 2021). None: no factor."""
+    stochastic_depth: float = Field(default=0.0, ge=0, lt=1)
+    """Chance that a sequence skips a half block of the last block; earlier ones in proportion (Huang et al. 2016)."""
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Stack:
@@ -102,9 +143,20 @@ class Stack(Frozen):
                 f"{attention.heads} heads cannot be grouped over {attention.key_value_heads} key_value_heads; "
                 "the second must divide the first"
             )
-        if self.position.kind == "rotary" and self.head_width % 2:
-            raise ValueError(f"rotary positions need an even head width; it is {self.head_width}")
+        turned = self.rotary_width
+        if turned % 2 or turned > self.head_width:
+            raise ValueError(
+                f"rotary positions turn an even number of a head's coordinates, at most all; {turned} of {self.head_width} "
+                "were asked for (position.width)"
+            )
+        if self.parallel and (self.cross or self.norm.place == "post"):
+            raise ValueError("a parallel block has pre-norm and no cross-attention")
         return self
+
+    @property
+    def rotary_width(self) -> int:
+        """Coordinates of a head that are turned; 0 without rotary positions."""
+        return (self.position.width or self.head_width) if self.position.kind == "rotary" else 0
 
     @property
     def head_width(self) -> int:

@@ -5,8 +5,6 @@ Axis legend: T tokens of the pack, V vocabulary, P patch width, D width.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -19,9 +17,7 @@ from anyformer.nn.pack import Part, Parts, Stream, Streams
 class Positions(nn.Module):
     """Positions that are added to the embedding: a learned table, sinusoids, or nothing."""
 
-    def __init__(
-        self, kind: Literal["none", "learned", "sinusoidal", "rotary"], width: int, length: int, base: float
-    ) -> None:
+    def __init__(self, kind: str, width: int, length: int, base: float) -> None:
         super().__init__()
         self.kind, self.width, self.length, self.base = kind, width, length, base
         self.table = nn.Embedding(length, width) if kind == "learned" else None
@@ -65,7 +61,9 @@ class PatchEmbedding(nn.Module):
 
     def forward(self, part: Part) -> Stream:
         """Patches [T, P] to a stream [T, D]."""
-        x_TD = self.projection(part.values.to(self.projection.weight.dtype))
+        dtype = self.projection.weight.dtype
+        # Under autocast the projection is narrow; the residual stream starts as wide as that of a token table.
+        x_TD = self.projection(part.values.to(dtype)).to(dtype)
         return Stream(self.positions(x_TD, part), part.pack)
 
 

@@ -1,10 +1,11 @@
-"""Norms, rotary positions and the feed-forward layer: the token-wise parts of a block.
+"""Norms, positions, the feed-forward layer, and what may stand between a half block and the residual sum.
 
-Axis legend: T tokens of the pack, H heads, E head width, D width, F feed-forward width.
+Axis legend: T tokens of the pack, B sequences, H heads, E head width, D width, F feed-forward width, L queries, S keys.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -13,7 +14,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from anyformer.nn import config
+from anyformer.nn import config, masks
+from anyformer.nn.pack import Pack
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -27,6 +29,8 @@ def norm(width: int, settings: config.Norm) -> nn.Module:
     """The normalisation that the configuration names, over the last axis."""
     if settings.kind == "rms":
         return nn.RMSNorm(width, eps=settings.epsilon)
+    if settings.kind == "batch":
+        return nn.BatchNorm1d(width, eps=settings.epsilon)
     return nn.LayerNorm(width, eps=settings.epsilon, bias=settings.bias)
 
 
@@ -51,27 +55,95 @@ class FeedForward(nn.Module):
         return self.down(self.dropout(self.activation(self.gate(x_TD)) * self.up(x_TD)))
 
 
+def rotary_steps(
+    width: int, base: float, scaling: config.LinearScaling | config.BandScaling | None, wide: torch.dtype,
+    device: torch.device,
+) -> Tensor:  # fmt: skip
+    """Angle of each pair for one position, [width / 2]."""
+    steps = base ** (-torch.arange(0, width, 2, dtype=wide, device=device) / width)
+    if isinstance(scaling, config.LinearScaling):
+        return steps / scaling.factor
+    if isinstance(scaling, config.BandScaling):
+        turns = scaling.original_length * steps / (2 * math.pi)
+        share = ((turns - scaling.low) / (scaling.high - scaling.low)).clamp(0, 1)
+        return share * steps + (1 - share) * steps / scaling.factor
+    return steps
+
+
 def rotation(
-    positions: Int[Tensor, "T"], head_width: int, base: float, dtype: torch.dtype
+    positions: Int[Tensor, "T"], width: int, position: config.Position, dtype: torch.dtype
 ) -> Float[Tensor, "2 T 1 half"]:
     """Cosines and sines of rotary positions (Su et al. 2021, https://arxiv.org/abs/2104.09864), built once a pass.
 
     Angles are computed in fp32, or in float64 for a float64 model: half precision cannot tell far positions apart.
     """
     wide = torch.float64 if dtype == torch.float64 else torch.float32
-    steps = torch.arange(0, head_width, 2, dtype=wide, device=positions.device)
-    angles_TE = positions.to(wide)[:, None] * base ** (-steps / head_width)
-    return torch.stack([angles_TE.cos(), angles_TE.sin()]).unsqueeze(2).to(dtype)
+    steps = rotary_steps(width, position.base, position.scaling, wide, positions.device)
+    angles = positions.to(wide)[:, None] * steps
+    return torch.stack([angles.cos(), angles.sin()]).unsqueeze(2).to(dtype)
 
 
-def rotate(x_THE: Float[Tensor, "T H E"], turns: Float[Tensor, "2 T 1 half"]) -> Float[Tensor, "T H E"]:
-    """Turn the two halves of each head by their angles: coordinate i goes with coordinate i + E / 2.
+def rotate(
+    x_THE: Float[Tensor, "T H E"], turns: Float[Tensor, "2 T 1 half"], interleaved: bool = False
+) -> Float[Tensor, "T H E"]:
+    """Turn pairs of coordinates by their angles: i goes with i + half, or 2 i with 2 i + 1 where interleaved.
 
-    The result has the dtype of `x_THE`, also under autocast, where the angles are wider than the projections.
+    Coordinates beyond twice the number of angles stay as they are. The result has the dtype of `x_THE`, also under
+    autocast, where the angles are wider than the projections.
     """
     cos, sin = turns[0], turns[1]
-    left, right = x_THE.chunk(2, dim=-1)
-    return torch.cat([left * cos - right * sin, right * cos + left * sin], dim=-1).to(x_THE.dtype)
+    turned, kept = x_THE.split([2 * cos.shape[-1], x_THE.shape[-1] - 2 * cos.shape[-1]], dim=-1)
+    if interleaved:
+        left, right = turned[..., 0::2], turned[..., 1::2]
+        pairs = torch.stack([left * cos - right * sin, right * cos + left * sin], dim=-1).flatten(-2)
+    else:
+        left, right = turned.chunk(2, dim=-1)
+        pairs = torch.cat([left * cos - right * sin, right * cos + left * sin], dim=-1)
+    pairs = pairs.to(x_THE.dtype)
+    return pairs if not kept.shape[-1] else torch.cat([pairs, kept], dim=-1)
+
+
+class RelativeBias(nn.Module):
+    """A learned bias for each bucket of distance and each head, one table a stack (Raffel et al. 2020)."""
+
+    def __init__(self, num_heads: int, num_buckets: int, furthest: int, causal: bool) -> None:
+        super().__init__()
+        self.table = nn.Embedding(num_buckets, num_heads)
+        self.furthest = furthest
+        self.causal = causal
+
+    def forward(self, num_queries: int, num_keys: int) -> Float[Tensor, "H L S"]:
+        """The bias of the longest sequence."""
+        weight = self.table.weight
+        apart = masks.distances(num_queries, num_keys, weight.device)
+        return weight[masks.buckets(apart, weight.shape[0], self.furthest, self.causal)].permute(2, 0, 1)
+
+
+class LayerScale(nn.Module):
+    """A learned factor for each width (Touvron et al. 2021, https://arxiv.org/abs/2103.17239)."""
+
+    def __init__(self, width: int, start: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((width,), start))
+
+    def forward(self, x_TD: Float[Tensor, "T D"]) -> Float[Tensor, "T D"]:
+        """[T, D] to [T, D]."""
+        return x_TD * self.weight
+
+
+class StochasticDepth(nn.Module):
+    """In training, leave out what a half block adds, for whole sequences at random; the others are scaled up."""
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x_TD: Float[Tensor, "T D"], pack: Pack) -> Float[Tensor, "T D"]:
+        """[T, D] to [T, D]."""
+        if not self.training or not self.rate:
+            return x_TD
+        kept_B = (torch.rand(pack.num_sequences, device=x_TD.device) >= self.rate).to(x_TD.dtype) / (1 - self.rate)
+        return x_TD * kept_B[pack.sequence_T, None]
 
 
 def sinusoids(positions: Int[Tensor, "T"], width: int, base: float, dtype: torch.dtype) -> Float[Tensor, "T D"]:

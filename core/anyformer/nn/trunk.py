@@ -1,6 +1,6 @@
 """The Transformer: blocks, a stack of them, and the trunk of one or two stacks.
 
-Axis legend: T tokens of the pack, D width.
+Axis legend: T tokens of the pack, D width, H heads, L queries, S keys.
 
 * Encoder, decoder and encoder-decoder are one stack with two booleans: causal and cross.
 * Modules take parts and plain values; `anyformer.nn.build` makes them from a configuration.
@@ -8,92 +8,129 @@ Axis legend: T tokens of the pack, D width.
 
 from __future__ import annotations
 
-import torch
-from jaxtyping import Float
+from collections.abc import Callable
+from dataclasses import replace
+
 from torch import Tensor, nn
 
-from anyformer.nn.attention import Attention, Watch
+from anyformer.nn.attention import Attention, Place, Watch
 from anyformer.nn.cache import Cache, Memory
-from anyformer.nn.layers import FeedForward, rotation
+from anyformer.nn.layers import FeedForward, LayerScale, StochasticDepth
 from anyformer.nn.pack import Pack, Stream, Streams
+
+Placing = Callable[[Tensor, Pack], Place | None]
+"""From a stream's vectors and pack to what its positions do inside attention."""
+
+
+class Residual(nn.Module):
+    """A half block's way into the residual sum: its norm, dropout, layer scale and stochastic depth."""
+
+    def __init__(
+        self, norm: nn.Module, pre_norm: bool, dropout: float = 0.0, scale: LayerScale | None = None, skip: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.norm = norm
+        self.pre_norm = pre_norm
+        self.dropout = nn.Dropout(dropout)
+        self.scale = scale
+        self.stochastic_depth = StochasticDepth(skip)
+
+    def forward(self, stream: Stream, change: Callable[[Tensor], Tensor]) -> Stream:
+        """A stream [T, D] to itself plus what `change` makes of it."""
+        x_TD = stream.x_TD
+        if self.pre_norm:
+            return replace(stream, x_TD=x_TD + self.shape(change(self.norm(x_TD)), stream.pack))
+        return replace(stream, x_TD=self.norm(x_TD + self.shape(change(x_TD), stream.pack)))
+
+    def shape(self, added_TD: Tensor, pack: Pack) -> Tensor:
+        """What is added [T, D], dropped out and scaled."""
+        added_TD = self.dropout(added_TD)
+        if self.scale is not None:
+            added_TD = self.scale(added_TD)
+        return self.stochastic_depth(added_TD, pack)
 
 
 class Block(nn.Module):
-    """Self-attention, cross-attention if asked for, feed-forward; each with a residual and a norm before it or after it."""
+    """Self-attention, cross-attention if asked for, and feed-forward, one after another."""
 
     def __init__(
-        self, attention: Attention, feed_forward: FeedForward, norms: list[nn.Module], pre_norm: bool,
-        cross: Attention | None = None, dropout: float = 0.0,
+        self, attention: Attention, attention_residual: Residual, feed_forward: FeedForward, feed_forward_residual: Residual,
+        cross: Attention | None = None, cross_residual: Residual | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.attention = attention
-        self.attention_norm = norms[0]
+        self.attention_residual = attention_residual
         self.cross = cross
-        self.cross_norm = norms[1] if cross is not None else None
+        self.cross_residual = cross_residual
         self.feed_forward = feed_forward
-        self.feed_forward_norm = norms[-1]
-        self.pre_norm = pre_norm
-        self.dropout = nn.Dropout(dropout)
+        self.feed_forward_residual = feed_forward_residual
 
     def forward(
-        self, stream: Stream, turns: Float[Tensor, "2 T 1 half"] | None, memory: Memory | None, cache: Cache | None,
-        block: int, watch: Watch | None,
+        self, stream: Stream, place: Place | None, memory: Memory | None, cache: Cache | None, block: int,
+        watch: Watch | None,
     ) -> Stream:  # fmt: skip
         """A stream [T, D] to a stream [T, D]."""
-        x_TD, pack, place = stream.x_TD, stream.pack, stream.position_TD
-        norm = self.attention_norm
-        if self.pre_norm:
-            x_TD = x_TD + self.dropout(self.attention(norm(x_TD), pack, turns, place, cache, block, watch))
-        else:
-            x_TD = norm(x_TD + self.dropout(self.attention(x_TD, pack, turns, place, cache, block, watch)))
-        if self.cross is not None and self.cross_norm is not None:
+        pack, position_TD = stream.pack, stream.position_TD
+        stream = self.attention_residual(
+            stream, lambda x_TD: self.attention(x_TD, pack, place, position_TD, cache, block, watch)
+        )
+        if self.cross is not None and self.cross_residual is not None:
+            cross = self.cross
             assert memory is not None, "cross-attention needs a memory"
-            norm = self.cross_norm
-            if self.pre_norm:
-                x_TD = x_TD + self.dropout(self.cross.cross(norm(x_TD), pack, memory, place, cache, block))
-            else:
-                x_TD = norm(x_TD + self.dropout(self.cross.cross(x_TD, pack, memory, place, cache, block)))
-        norm = self.feed_forward_norm
-        if self.pre_norm:
-            x_TD = x_TD + self.dropout(self.feed_forward(norm(x_TD)))
-        else:
-            x_TD = norm(x_TD + self.dropout(self.feed_forward(x_TD)))
-        return Stream(x_TD, pack, place)
+            stream = self.cross_residual(
+                stream, lambda x_TD: cross.cross(x_TD, pack, memory, position_TD, cache, block)
+            )
+        return self.feed_forward_residual(stream, self.feed_forward)
+
+
+class ParallelBlock(nn.Module):
+    """Attention and feed-forward of one norm, added together (Chowdhery et al. 2022, https://arxiv.org/abs/2204.02311)."""
+
+    def __init__(self, attention: Attention, feed_forward: FeedForward, residual: Residual) -> None:
+        super().__init__()
+        self.attention = attention
+        self.feed_forward = feed_forward
+        self.residual = residual
+
+    def forward(
+        self, stream: Stream, place: Place | None, memory: Memory | None, cache: Cache | None, block: int,
+        watch: Watch | None,
+    ) -> Stream:  # fmt: skip
+        """A stream [T, D] to a stream [T, D]."""
+
+        pack, position_TD = stream.pack, stream.position_TD
+        return self.residual(
+            stream,
+            lambda x_TD: self.attention(x_TD, pack, place, position_TD, cache, block, watch) + self.feed_forward(x_TD),
+        )
 
 
 class Stack(nn.Module):
     """Blocks one after another, and a last norm."""
 
     def __init__(
-        self, blocks: list[Block], final_norm: nn.Module | None, rotary_width: int = 0, rotary_base: float = 10000.0,
+        self, blocks: list[Block] | list[ParallelBlock], final_norm: nn.Module | None, positions: nn.Module | None = None,
         dropout: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__()
         self.blocks = nn.ModuleList(blocks)
         self.final_norm = final_norm
-        self.rotary_width = rotary_width
-        self.rotary_base = rotary_base
+        self.positions = positions
         self.dropout = nn.Dropout(dropout)
 
     def forward(
         self, stream: Stream, memory: Memory | None = None, cache: Cache | None = None, watch: Watch | None = None
     ) -> Stream:
         """A stream [T, D] to a stream [T, D]; with a cache, the pack holds only the tokens that are new."""
-        x_TD: Float[Tensor, "T D"] = self.dropout(stream.x_TD)
-        stream = Stream(x_TD, stream.pack, stream.position_TD)
-        turns = self._turns(stream.pack, x_TD.dtype)
+        stream = replace(stream, x_TD=self.dropout(stream.x_TD))
+        place = None if self.positions is None else self.positions(stream.x_TD, stream.pack)
         for index, block in enumerate(self.blocks):
-            stream = block(stream, turns, memory, cache, index, watch)
+            stream = block(stream, place, memory, cache, index, watch)
         if self.final_norm is not None:
-            stream = Stream(self.final_norm(stream.x_TD), stream.pack, stream.position_TD)
+            stream = replace(stream, x_TD=self.final_norm(stream.x_TD))
         if cache is not None:
             cache.advance(stream.pack)
         return stream
-
-    def _turns(self, pack: Pack, dtype: torch.dtype) -> Tensor | None:
-        if not self.rotary_width:
-            return None
-        return rotation(pack.positions, self.rotary_width, self.rotary_base, dtype)
 
 
 class Trunk(nn.Module):
@@ -113,11 +150,11 @@ class Trunk(nn.Module):
             streams: `source` for the encoder, `target` for the decoder.
             cache: of the decoder; its pack then holds only new tokens.
             memory: an encoder's output from before, instead of `source`.
-            watch: gets the maps of every self-attention.
+            watch: gets the self-attention maps of the stack that the head reads.
         """
         out: Streams = {}
         if self.encoder is not None and "source" in streams:
-            out["source"] = self.encoder(streams["source"], watch=watch)
+            out["source"] = self.encoder(streams["source"], watch=None if self.decoder is not None else watch)
         if self.decoder is not None and "target" in streams:
             if memory is None and "source" in out:
                 memory = Memory(out["source"])

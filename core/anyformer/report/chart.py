@@ -1,7 +1,8 @@
 """Small charts as inline SVG: lines over steps, and scores with their intervals.
 
 * Values that are not finite leave a gap; they are never drawn as zero.
-* A scale is logarithmic where all values are positive and the greatest is more than `LOG_FROM` times the least; it says so.
+* A scale may be logarithmic: where all values are positive and the greatest is more than `LOG_FROM` times the least. It
+  says so.
 * Colours are classes (`ours`, `other`) of the page's style, so that charts follow light and dark.
 """
 
@@ -39,15 +40,16 @@ class Score:
     """One method's row in a chart of scores; an interval where it has one."""
 
     name: str
-    value: float
+    value: float | None
     low: float | None = None
     high: float | None = None
     ours: bool = False
 
     def ends(self) -> list[float]:
         """What must be on the chart: the value and its interval, as far as they are finite; nothing without a value."""
-        known = [end for end in (self.value, self.low, self.high) if end is not None and math.isfinite(end)]
-        return known if math.isfinite(self.value) else []
+        if self.value is None or not math.isfinite(self.value):
+            return []
+        return [end for end in (self.value, self.low, self.high) if end is not None and math.isfinite(end)]
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,12 @@ class Scale:
     def ticks(self, count: int = 5) -> list[float]:
         """Round values on the scale, about `count` of them."""
         if self.log:
-            powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-            every = max(1, math.ceil(len(powers) / count))
-            marks = (1, 2, 5) if len(powers) <= 3 else (1,)
-            tens = [m * 10.0**power for power in powers[::every] for m in marks]
-            return [tick for tick in tens if self.low <= tick <= self.high]
+            powers = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)))
+            tens = [10.0**power for power in powers[1:]]
+            if len(tens) > 2:
+                return tens[:: math.ceil(len(tens) / count)]
+            marks = (m * 10.0**power for power in powers for m in (1, 2, 5))
+            return [tick for tick in marks if self.low <= tick <= self.high]
         rough = (self.high - self.low) / count
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough)
@@ -93,14 +96,14 @@ class Scale:
         return [0.0 if abs(tick) < step / 1e6 else tick for tick in found]
 
 
-def line_chart(title: str, lines: Sequence[Line]) -> Markup | None:
+def line_chart(title: str, lines: Sequence[Line], may_log: bool = True) -> Markup | None:
     """Lines over steps as one `<figure>`; None where no point has a finite value."""
     thinned = [(line, thin(line.points)) for line in lines]
     known = [(x, y) for _, points in thinned for x, y in points if y is not None]
     if not known:
         return None
     across = Scale.over((x for x, _ in known), LEFT, WIDTH - RIGHT)
-    up = Scale.over((y for _, y in known), HEIGHT - BOTTOM, TOP, may_log=True)
+    up = Scale.over((y for _, y in known), HEIGHT - BOTTOM, TOP, may_log)
     parts: list[Markup] = []
     for tick in up.ticks():
         y = up(tick)
@@ -154,14 +157,14 @@ def _row(score: Score, y: float, left: int, across: Scale) -> list[Markup]:
     strong = "strong" if score.ours else None
     parts = [tag("text", _cut(score.name), x=left - 16, y=y + 4, text_anchor="end", class_=strong)]
     parts.append(tag("text", number(score.value), x=WIDTH - 8, y=y + 4, text_anchor="end", class_=strong))
-    if not math.isfinite(score.value):
+    if not (ends := score.ends()):
         return parts
-    said = f"{score.name}: {number(score.value)}"
-    if len(score.ends()) == 3:
-        _, low, high = score.ends()
+    value, said = ends[0], f"{score.name}: {number(score.value)}"
+    if len(ends) == 3:
+        _, low, high = ends
         said += f" (95 %: {number(low)} to {number(high)})"
         parts.append(tag("line", x1=across(low), x2=across(high), y1=y, y2=y, class_=f"span {kind}"))
-    return [*parts, _dot(across(score.value), y, kind, said)]
+    return [*parts, _dot(across(value), y, kind, said)]
 
 
 def _dot(x: float, y: float, kind: str, said: str) -> Markup:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from anyformer.demo import COLUMNS
 from anyformer.report.markup import Markup, section, table, tag, write_page
 from anyformer.report.pictures import figure
+from anyformer.report.row import COLUMNS, Row
 from anyformer.report.run import NAME, environment
 from anyformer.report.scores import verdict_class
 from anyformer.report.words import duration
-
-if TYPE_CHECKING:
-    from anyformer.demo import Row
 
 
 def write_demo(folder: Path, rows: Iterable[Row]) -> Path:
@@ -50,7 +46,8 @@ def _task(row: Row) -> Markup:
         return section(row.task, tag("p", row.reason, class_="problem"))
     return section(
         row.task,
-        tag("p", f"{row.verdict}: {row.reason}. ", tag("a", "The run's own page", href=_href(row))),
+        tag("p", tag("strong", f"{row.verdict.capitalize()}:"), f" {row.reason}.", class_=verdict_class(row.verdict)),
+        tag("p", tag("a", "The run's own page", href=_href(row))),
         None if row.picture is None else figure(row.picture),
     )
 

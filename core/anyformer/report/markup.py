@@ -37,9 +37,10 @@ a { color: var(--ours); }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .35rem .9rem .35rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
-th { font-weight: 600; color: var(--soft); } tbody th { color: var(--text); }
+th { font-weight: 600; color: var(--soft); } tbody th { color: var(--text); white-space: nowrap; }
 th.number, td.number { text-align: right; white-space: nowrap; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1rem; }
+.charts .whole { grid-column: 1 / -1; }
 figure { margin: 0; padding: .9rem; background: var(--card); border: 1px solid var(--line); border-radius: 6px; }
 figure img { max-width: 100%; height: auto; display: block; margin: 0 auto; background: #ffffff; border-radius: 3px; }
 figure svg { width: 100%; height: auto; display: block; }

@@ -21,6 +21,8 @@ from anyformer.report.markup import Markup, tag
 from anyformer.task import Record
 
 DPI = 144
+WIDE = 760
+"""Pixels of a page, from which a picture is not set beside another."""
 MAX_PIXELS = 2400
 """Of the longer side; a larger figure is drawn at fewer dots per inch."""
 
@@ -43,12 +45,13 @@ def pictures(pipeline: Pipeline, records: Sequence[Record[Any, Any]], count: int
 
 
 def figure(picture: Picture) -> Markup:
-    """A picture with its caption as HTML."""
+    """A picture with its caption as HTML; a wide one takes a row of its own."""
     if picture.problem:
         return tag("figure", tag("p", picture.problem, class_="problem"), tag("figcaption", picture.caption))
     source = "data:image/png;base64," + base64.b64encode(picture.png).decode()
     image = tag("img", src=source, alt=picture.caption, width=picture.width)
-    return tag("figure", image, tag("figcaption", picture.caption))
+    wide = "whole" if picture.width > WIDE else None
+    return tag("figure", image, tag("figcaption", picture.caption), class_=wide)
 
 
 def _picture(pipeline: Pipeline, records: Sequence[Record[Any, Any]], place: int) -> Picture:

@@ -101,10 +101,8 @@ def _curves(lines: Sequence[Mapping[str, Any]], final: Mapping[str, float]) -> M
         for name, points in series.items()
         if name.startswith(VALID)
     ]
-    charts += [
-        line_chart(title, [Line(title, series.get(name, []))])
-        for title, name in (("learning rate", "lr"), ("norm of the gradient", "grad_norm"))
-    ]
+    charts.append(line_chart("learning rate", [Line("", series.get("lr", []))], may_log=False))
+    charts.append(line_chart("norm of the gradient", [Line("", series.get("grad_norm", []))]))
     drawn = [chart for chart in charts if chart is not None]
     return section("How it learned", tag("div", *drawn, class_="charts")) if drawn else None
 
@@ -119,10 +117,11 @@ def _pictures(pipeline: Pipeline, data: Dataset) -> Markup | None:
 
 def _facts(asked: Mapping[str, Any], data: Dataset, lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     told = data.asked
-    both = f", {number(told['in_both'])} of them in the training part too"
+    held_out = f"{told['valid']:.0%} of the data" if isinstance(told["valid"], float) else data.valid_name
+    both = f", {number(told['in_both'])} of them in the training part too" if told["in_both"] else ""
     rows = [
         ("data", f"{told['data']}, {number(told['rows'])} rows"),
-        ("held out", f"{data.valid_name}, {number(told['valid_rows'])} rows" + (both if told["in_both"] else "")),
+        ("held out", f"{held_out}, {number(told['valid_rows'])} rows{both}"),
         ("parameters", number(asked["parameters"])),
         ("tokens of a record", f"{asked['tokens_per_record']:,g} on average"),
     ]

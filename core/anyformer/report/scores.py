@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from anyformer.infer.evaluate import Evaluation
 
 
-def best_baseline(metric: Metric, baselines: Mapping[str, Mapping[str, float]]) -> tuple[str, float]:
+def best_baseline(metric: Metric, baselines: Mapping[str, Mapping[str, float | None]]) -> tuple[str, float | None]:
     """Name and value of the baseline that does best on a metric's primary score; one without a value never does."""
     name = metric.names[0]
     sign = 1.0 if metric.higher_is_better else -1.0
 
     def rank(method: str) -> float:
-        value = sign * baselines[method][name]
-        return -math.inf if math.isnan(value) else value
+        value = baselines[method][name]
+        return -math.inf if value is None or math.isnan(value) else sign * value
 
     best = max(baselines, key=rank)
     return best, baselines[best][name]
@@ -60,7 +60,7 @@ def scores(evaluation: Evaluation, task: Task[Any, Any, Any]) -> Markup:
     columns = ["metric", "model", "95 % interval", *methods]
     about = (
         f"{evaluation.records:,} held-out records. {evaluation.metric!r} decides. The other columns are trivial methods on "
-        "the same records; intervals are of a bootstrap over records."
+        f"the same records; intervals are of a bootstrap over {'blocks of time' if task.temporal else 'records'}."
     )
     charts = [_chart(evaluation, name, better.get(name)) for name in evaluation.scores]
     return section(

@@ -3,6 +3,7 @@
 * Each rank writes its tensors as safetensors; `manifest.json`, written last, names every tensor's global shape, dtype,
   slices, file and checksum, and carries the scalars. Any number of ranks can read the slices that meet its own shard.
 * Everything is written aside, synced to disk and renamed: a reader sees a whole checkpoint or none, wherever a kill falls.
+* Every byte is under a checksum, the manifest's own included.
 * The newest whole checkpoint is found by looking, never by a pointer.
 """
 
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+
+from anyformer import durable
 
 FORMAT = 1
-_ASIDE = ".writing-"
 
 
 @dataclass(frozen=True)
@@ -34,19 +35,15 @@ class Checkpoint:
 
 
 def save(folder: Path, step: int, tensors: Mapping[str, torch.Tensor], scalars: Mapping[str, Any], keep: int) -> Path:
-    """Write the checkpoint of `step` into `folder`, then remove all but the newest `keep`; returns its path.
+    """Write the checkpoint of `step` into `folder`, then remove all up to it but the newest `keep`; returns its path.
 
     Raises `OSError` if it cannot be written (a full disk); the earlier checkpoints are then untouched.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{step:08d}"
-    aside = folder / f"{_ASIDE}{step:08d}"
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
-        aside.mkdir()
+    with durable.whole(target) as aside:
         file = aside / "rank0.safetensors"
         flat = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
-        save_file(flat, file)
+        durable.write_tensors(flat, file)
         manifest = {
             "format": FORMAT,
             "step": step,
@@ -54,17 +51,9 @@ def save(folder: Path, step: int, tensors: Mapping[str, torch.Tensor], scalars: 
             "files": {file.name: _checksum(file)},
             "tensors": {name: _describe(tensor, file.name) for name, tensor in flat.items()},
         }
-        _sync(file)
-        write_synced(aside / "manifest.json", json.dumps(manifest))
-        sync_folder(aside)
-        if target.exists():
-            shutil.rmtree(target)
-        aside.rename(target)
-        sync_folder(folder)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
-    for old in _steps(folder)[:-keep]:
+        (aside / "manifest.json").write_text(json.dumps({**manifest, "checksum": _seal(manifest)}))
+    # A damaged checkpoint that a resume went back behind is newer, and must not push out those that are whole.
+    for old in [path for path in _steps(folder) if path.name <= target.name][:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return target
 
@@ -82,12 +71,7 @@ def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
 
 def load(path: Path) -> Checkpoint:
     """Read one checkpoint. Raises `ValueError` naming what is missing or damaged."""
-    try:
-        manifest = json.loads((path / "manifest.json").read_text())
-    except (OSError, ValueError):
-        raise ValueError(f"checkpoint {path} has no readable manifest.json; it was not finished") from None
-    if manifest.get("format") != FORMAT:
-        raise ValueError(f"checkpoint {path} has format {manifest.get('format')!r}; this version reads {FORMAT}")
+    manifest = _read_manifest(path)
     tensors: dict[str, torch.Tensor] = {}
     for name, checksum in manifest["files"].items():
         file = path / name
@@ -102,32 +86,17 @@ def load(path: Path) -> Checkpoint:
     return Checkpoint(int(manifest["step"]), tensors, manifest["scalars"])
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Clear what a kill left half-written."""
-    for path in folder.glob(f"{_ASIDE}*"):
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def write_synced(path: Path, text: str) -> None:
-    """Write text and wait until it is on disk."""
-    with path.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_folder(path: Path) -> None:
-    """Wait until the names in a folder are on disk."""
-    handle = os.open(path, os.O_RDONLY)
+def _read_manifest(path: Path) -> dict[str, Any]:
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+        manifest = json.loads((path / "manifest.json").read_text())
+    except (OSError, ValueError):
+        raise ValueError(f"checkpoint {path} has no manifest.json that can be read") from None
+    found = manifest.get("format") if isinstance(manifest, dict) else manifest
+    if found != FORMAT:
+        raise ValueError(f"checkpoint {path}: manifest.json has format {found!r}; this version reads {FORMAT}")
+    if manifest.pop("checksum", None) != _seal(manifest):
+        raise ValueError(f"checkpoint {path} is damaged: manifest.json does not match its checksum")
+    return manifest
 
 
 def _steps(folder: Path) -> list[Path]:
@@ -137,6 +106,10 @@ def _steps(folder: Path) -> list[Path]:
 def _checksum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _seal(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
 
 
 def _describe(tensor: torch.Tensor, file: str) -> dict[str, Any]:

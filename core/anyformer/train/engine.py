@@ -83,13 +83,13 @@ class Engine:
             group["lr"] = self.settings.optimizer.lr * factor
         loss = self.gradient(samples)
         norm = self._clip()
-        if bool(torch.isfinite(norm) & torch.isfinite(loss)):
+        if not bool(torch.isfinite(norm) & torch.isfinite(loss)):
+            self._skip()
+        elif samples:  # else no record of this step had anything to learn
             self.optimizer.step()
             self.progress.loss += loss.item()
             self.progress.steps += 1
             self.progress.skipped_in_a_row = 0
-        else:
-            self._skip()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.tokens += sum(sample.cost for sample in samples)
         self.progress.records += self.settings.records
@@ -134,7 +134,7 @@ class Engine:
             indices = [draw.index for draw in self.order.step(self.step)]
             raise ValueError(
                 f"the gradient was not finite in {self.progress.skipped_in_a_row} updates in a row; stopped at step "
-                f"{self.step}, records {indices[:8]}; lower optimizer.lr, or look at these records"
+                f"{self.step}, records {indices[:8]}; lower training.optimizer.lr, or look at these records"
             )
 
     def _line(self, norm: Tensor) -> dict[str, Any]:
@@ -153,6 +153,12 @@ class Engine:
         return line
 
     # -- state
+
+    def not_finite(self) -> str | None:
+        """The name of a weight that is infinite or no number, if there is one: a finite gradient can overflow it."""
+        with torch.no_grad():
+            named = self.model.named_parameters()
+            return next((name for name, weight in named if not bool(torch.isfinite(weight).all())), None)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything a checkpoint must hold, by name; a shared weight once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ class Log:
         self.path = folder / NAME
 
     def write(self, line: dict[str, Any]) -> None:
-        """Append a line."""
+        """Append a line; a number that is not finite, which JSON cannot carry, is null."""
+        bad = {key for key, value in line.items() if isinstance(value, float) and not math.isfinite(value)}
+        plain = {key: None if key in bad else value for key, value in line.items()}
         with self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(json.dumps(plain, allow_nan=False) + "\n")
 
     def sync(self) -> None:
         """Wait until all lines are on disk: called before the checkpoint that stands for them."""

@@ -25,7 +25,10 @@ def optimizer_for(model: nn.Module, settings: Optimizer) -> torch.optim.Optimize
 
 
 def learning_rate_factor(schedule: Schedule, step: int, num_steps: int) -> float:
-    """Share of the peak learning rate at `step` of `num_steps`, counted from 0."""
+    """Share of the peak learning rate at `step` of `num_steps`, counted from 0.
+
+    Warm-up reaches the peak at its last step; the decay reaches `final` when the last step is done.
+    """
     if step < schedule.warmup:
         return (step + 1) / schedule.warmup
     progress = (step - schedule.warmup) / max(1, num_steps - schedule.warmup)
@@ -53,5 +56,5 @@ def load_state_tensors(optimizer: torch.optim.Optimizer, model: nn.Module, tenso
     for path, tensor in tensors.items():
         name, _, key = path.rpartition("/")
         parameter = parameters[name]
-        place = parameter.device if tensor.ndim else tensor.device
-        optimizer.state[parameter][key] = tensor.to(place)
+        # All of it, the count of steps included, stands beside the parameter: the fused kernels want it there.
+        optimizer.state[parameter][key] = tensor.to(parameter.device, copy=True)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from anyformer import plugins
 from anyformer.artifact import Artifact, Bound, build_model, tokenizers_of
+from anyformer.data.packs import collate
+from anyformer.hints import did_you_mean
 from anyformer.nn.config import Trunk
 from anyformer.objectives import OBJECTIVES, raw_item
+from anyformer.settings import merge
 from anyformer.task import Objective, Sample, Task, Tokenizer, resolve
 from anyformer.train.settings import Settings, settings_for
 
@@ -41,7 +44,8 @@ def objective_settings(
 ) -> Settings:  # fmt: skip
     """The settings of pretraining with the objective `name`. Raises `ValueError` for an unknown one."""
     if name not in OBJECTIVES:
-        raise ValueError(f"unknown objective {name!r}; there are: {', '.join(OBJECTIVES)}")
+        near = did_you_mean(name, OBJECTIVES)
+        raise ValueError(f"unknown objective {name!r}{near}; there are: {', '.join(OBJECTIVES)}")
     objective = OBJECTIVES[name]
     configs = {"tokenizer": tokenizer.Config}
     return settings_for(objective.Config, configs, _defaults(objective, trunk), *layers, overrides=overrides)
@@ -55,17 +59,10 @@ def _defaults(kind: type[Task[Any, Any, Any]] | type[Objective], trunk: Trunk | 
 def _chosen_ids(
     names: Mapping[str, str], layers: Sequence[Mapping[str, Any]], overrides: Sequence[str]
 ) -> dict[str, str]:
-    chosen: dict[str, str | None] = {}
-    for name in names:
-        for layer in layers:
-            entry = (layer.get("tokenizers") or {}).get(name) or {}
-            chosen[name] = entry.get("id", chosen.get(name))
-            chosen[name] = layer.get(f"tokenizers.{name}.id", chosen[name])
-        prefix = f"tokenizers.{name}.id="
-        chosen[name] = next(
-            (text.removeprefix(prefix) for text in overrides if text.startswith(prefix)), chosen.get(name)
-        )
-    return {name: id for name, id in chosen.items() if id and id != "null"}
+    given = merge(*layers, overrides=overrides).get("tokenizers")
+    entries = {name: given.get(name) for name in names} if isinstance(given, Mapping) else {}
+    chosen = {name: entry.get("id") for name, entry in entries.items() if isinstance(entry, Mapping)}
+    return {name: id for name, id in chosen.items() if isinstance(id, str)}
 
 
 def new_task(
@@ -77,10 +74,10 @@ def new_task(
     for name, reference in task.tokenizers.items():
         config = getattr(settings.tokenizers, name)
         kind = plugins.tokenizer(config.id) if config.id else resolve(reference)
-        found = _fitted(start, kind)
+        found = _fitted(start, kind, config, f"tokenizers.{name}")
         if found is None:
             found = kind(config)
-            found.registered_id = config.id
+            found.registered_id = plugins.tokenizer_id(config.id) if config.id else None
             unfitted.append(name)
         tokenizers[name] = found
     bound = task(settings.config, tokenizers)
@@ -99,25 +96,34 @@ def new_objective(
 ) -> Objective:
     """A bound objective: its tokenizer taken from `start` where it is of the same kind, else fitted on the raw items."""
     kind = plugins.tokenizer(tokenizer_id)
-    tokenizer = _fitted(start, kind)
+    config = settings.tokenizers.tokenizer
+    tokenizer = _fitted(start, kind, config, "tokenizers.tokenizer")
     if tokenizer is None:
-        tokenizer = kind(settings.tokenizers.tokenizer)
+        tokenizer = kind(config)
         tokenizer.fit((raw_item(row) for row in raw), np.random.default_rng(settings.training.seed))
     tokenizer.registered_id = tokenizer_id
     return OBJECTIVES[name](settings.config, tokenizer)
 
 
-def _fitted(start: Artifact | None, kind: type[Tokenizer]) -> Tokenizer | None:
-    """A tokenizer of this kind from the model that a run starts from."""
+def _fitted(start: Artifact | None, kind: type[Tokenizer], config: Any, where: str) -> Tokenizer | None:
+    """A tokenizer of this kind from the model that a run starts from.
+
+    Raises `ValueError` if the settings ask for another configuration than it has.
+    """
     if start is None:
         return None
-    found = [
-        tokenizer
-        for component in start.model.components
-        for tokenizer in tokenizers_of(start.model[component].task).values()
-        if type(tokenizer) is kind
-    ]
-    return found[0] if found else None
+    for component in start.model.components:
+        for tokenizer in tokenizers_of(start.model[component].task).values():
+            if type(tokenizer) is kind:
+                for field, declared in kind.Config.model_fields.items():
+                    asked, fixed = getattr(config, field), getattr(tokenizer.config, field)
+                    if asked != fixed and asked != declared.get_default(call_default_factory=True):
+                        raise ValueError(
+                            f"'{where}.{field}' is {asked!r}, but the tokenizer of the model to start from has {fixed!r} "
+                            "and is taken over as it is; leave the setting out"
+                        )
+                return tokenizer
+    return None
 
 
 def new_model(id: str, bound: Bound, settings: Settings, start: Artifact | None) -> tuple[Artifact, list[str]]:
@@ -146,17 +152,46 @@ def _take_over(artifact: Artifact, id: str, start: Artifact) -> list[str]:
     return said
 
 
-def check_records(bound: Bound, records: Sequence[Any], seed: int) -> float:
-    """Prepare records once, as training will; returns the mean tokens of a record.
+class Lengths(NamedTuple):
+    """How long records are."""
+
+    mean: float
+    """Tokens of a record."""
+    longest: list[Any]
+    """For each part, the record in which it is longest."""
+
+
+def check_records(bound: Bound, records: Sequence[Any], seed: int) -> Lengths:
+    """Prepare records once, as training will.
 
     Raises `ValueError` for the first that cannot be used, so that nothing has been written by then.
     """
     spread = np.unique(np.linspace(0, len(records) - 1, min(CHECKED, len(records))).astype(int))
     rng = np.random.default_rng(seed)
-    tokens = 0
+    total = 0
+    longest: dict[str, tuple[int, int]] = {}
     for index in spread.tolist():
         samples: list[Sample] = bound.learn(records[index], rng)
-        tokens += sum(sample.cost for sample in samples)
-    if not tokens:
-        raise ValueError("the training data gives no tokens")
-    return tokens / len(spread)
+        for sample in samples:
+            total += sample.cost
+            for name, part in sample.parts.items():
+                longest[name] = max(longest.get(name, (0, 0)), (len(part), index))
+    if not total:
+        raise ValueError("there is nothing to learn from: no record gives a token")
+    return Lengths(total / len(spread), [records[index] for _, index in sorted(set(longest.values()))])
+
+
+def try_out(artifact: Artifact, id: str, records: Sequence[Any], seed: int) -> None:
+    """Send records through a new model, as training and as inference will.
+
+    Raises `ValueError` for one that the model cannot take, such as one that is too long for its positions.
+    """
+    model = artifact.model.eval()
+    task = model[id].task
+    with torch.inference_mode():
+        for record in records:
+            for sample in task.learn(record, np.random.default_rng(seed)):
+                model(*collate([sample]), id)
+            if isinstance(task, Task):
+                for sample in task.encode(record.input, task.Options()):
+                    model[id].embedding(collate([sample])[0])

@@ -13,8 +13,10 @@ runs/x/
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from typing import Any
 import yaml
 
 from anyformer import artifact as artifacts
-from anyformer import plugins
+from anyformer import durable, plugins
 from anyformer.artifact import Artifact
 from anyformer.train import checkpoint
 from anyformer.train.engine import Engine, Progress, choose_device
@@ -50,8 +52,12 @@ class Run:
         path = self.folder / "run.yaml"
         if not path.is_file():
             raise ValueError(f"{self.folder} is no run: it has no run.yaml")
-        read = yaml.safe_load(path.read_text())
-        assert isinstance(read, dict)
+        try:
+            read = yaml.safe_load(path.read_text("utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}") from None
+        if not isinstance(read, dict):
+            raise ValueError(f"{path} is damaged: it holds no settings")
         return read
 
     @property
@@ -67,8 +73,6 @@ class Run:
     @property
     def scores(self) -> dict[str, Any]:
         """The evaluation at the end: as `anyformer evaluate --json` prints it."""
-        import json
-
         if not self.finished:
             return {}
         return json.loads((self.model / artifacts.NAME).read_text()).get("evaluation") or {}
@@ -80,26 +84,31 @@ def create(folder: Path, asked: Mapping[str, Any], artifact: Artifact, training:
     Raises `ValueError` if the folder is in use.
     """
     refuse_used(folder)
-    aside = folder.with_name(f".writing-{folder.name}")
-    shutil.rmtree(aside, ignore_errors=True)
-    (aside / "prepared").mkdir(parents=True)
-    artifacts.write_description(artifact, aside / "prepared")
-    checkpoint.write_synced(aside / "run.yaml", yaml.safe_dump(dict(asked), sort_keys=False, allow_unicode=True))
-    tensors = {f"model/{name}": tensor for name, tensor in artifacts.unique_tensors(artifact.model).items()}
-    scalars = {"progress": vars(Progress()), "seconds": 0.0}
-    checkpoint.save(aside / "checkpoints", 0, tensors, scalars, training.keep)
-    if folder.is_dir():
-        folder.rmdir()
-    aside.rename(folder)
+    with durable.whole(folder) as aside:
+        (aside / "prepared").mkdir()
+        artifacts.write_description(artifact, aside / "prepared")
+        (aside / "run.yaml").write_text(yaml.safe_dump(dict(asked), sort_keys=False, allow_unicode=True), "utf-8")
+        tensors = {f"model/{name}": tensor for name, tensor in artifacts.unique_tensors(artifact.model).items()}
+        scalars = {"progress": vars(Progress()), "seconds": 0.0}
+        checkpoint.save(aside / "checkpoints", 0, tensors, scalars, training.keep)
+        if folder.is_dir():
+            folder.rmdir()  # it was empty; if somebody has used it since, this refuses
     return Run(folder)
 
 
 def refuse_used(folder: Path) -> None:
     """Raise `ValueError` if `folder` cannot become a new run."""
+    if folder.name in ("", ".."):
+        raise ValueError(f"{str(folder)!r} is no name for a run's folder; give a new one, for example runs/first")
     if (folder / "run.yaml").is_file():
         raise ValueError(f"{folder} already holds a run; go on with: anyformer resume {folder}; or give another folder")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} exists and is not empty; give another folder for the run")
+    above = next(path for path in folder.absolute().parents if path.exists())
+    if not above.is_dir():
+        raise ValueError(f"{folder} cannot be made: {above} is no folder; give another folder for the run")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise ValueError(f"{folder} cannot be made: {above} cannot be written to; give another folder for the run")
 
 
 def train(
@@ -132,14 +141,16 @@ def train(
 
 def _take_up(run: Run, engine: Engine) -> None:
     folder = run.folder / "checkpoints"
-    checkpoint.remove_unfinished(folder)
+    durable.remove_unfinished(folder)
     found, problems = checkpoint.newest(folder)
+    if found is None:
+        why = f" ({problems[0]})" if problems else ""
+        raise ValueError(f"{run.folder} has no checkpoint that is whole{why}; start the run again in another folder")
     for problem in problems:
         plugins.notify("run_warned", run=run.folder, warning=f"{problem}; an earlier one is taken")
-    if found is None:
-        raise ValueError(f"{run.folder} has no checkpoint that is whole; start the run again in another folder")
     engine.restore(found.step, found.tensors, found.scalars)
-    run.log.cut(engine.step)
+    with _writing(run, engine):
+        run.log.cut(engine.step)
 
 
 def _loop(run: Run, engine: Engine, artifact: Artifact, evaluate: Evaluate | None) -> None:
@@ -148,25 +159,48 @@ def _loop(run: Run, engine: Engine, artifact: Artifact, evaluate: Evaluate | Non
         while engine.step < engine.num_steps:
             line = engine.advance()
             if line is not None:
-                run.log.write(line)
+                _log(run, engine, line)
                 plugins.notify("step_ended", run=run.folder, line=line)
             last = engine.step == engine.num_steps
             if evaluate and settings.evaluate_every and not last and engine.step % settings.evaluate_every == 0:
                 scores = evaluate(artifact)
-                run.log.write({"step": engine.step, **{f"valid/{name}": value for name, value in scores.items()}})
-                artifact.model.train()
+                _log(run, engine, {"step": engine.step, **{f"valid/{name}": value for name, value in scores.items()}})
             due = settings.save_every is not None and engine.step % settings.save_every == 0
             if due or last or stop.received is not None:
                 _save(run, engine)
-            if stop.received is not None and not last:
+            if stop.received is not None:
                 raise Stopped(
                     stop.received, f"stopped at step {engine.step}; go on with: anyformer resume {run.folder}"
                 )
 
 
+def _log(run: Run, engine: Engine, line: dict[str, Any]) -> None:
+    with _writing(run, engine):
+        run.log.write(line)
+
+
 def _save(run: Run, engine: Engine) -> None:
-    run.log.sync()
-    path = checkpoint.save(
-        run.folder / "checkpoints", engine.step, engine.tensors(), engine.scalars(), engine.settings.keep
-    )
+    """Write a checkpoint, unless the weights are worthless: then the earlier ones are all that can be used."""
+    if (name := engine.not_finite()) is not None:
+        raise ValueError(
+            f"the weight {name!r} is no longer finite at step {engine.step}, which is not saved; the earlier "
+            f"checkpoints of {run.folder} are whole; start again with a lower training.optimizer.lr"
+        )
+    with _writing(run, engine):
+        run.log.sync()
+        path = checkpoint.save(
+            run.folder / "checkpoints", engine.step, engine.tensors(), engine.scalars(), engine.settings.keep
+        )
     plugins.notify("checkpoint_saved", run=run.folder, checkpoint=path)
+
+
+@contextmanager
+def _writing(run: Run, engine: Engine) -> Iterator[None]:
+    """A refusal of the operating system, such as a full disk, in one line that says how to go on."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(
+            f"step {engine.step} cannot be written to {run.folder}: {error.strerror}; what was saved before is whole; "
+            f"make room and go on with: anyformer resume {run.folder}"
+        ) from error

@@ -40,7 +40,7 @@ class Cosine(Frozen):
     warmup: int = Field(default=100, ge=0)
     """Steps from 0 to the peak."""
     final: float = Field(default=0.0, ge=0, le=1)
-    """Share of the peak at the last step."""
+    """Share of the peak when the last step is done."""
 
 
 class Linear(Frozen):

@@ -77,12 +77,12 @@ class GeneTranslation(Task[Gene, Translation, Reading]):
     Input, Target, Output = Gene, Translation, Reading
 
     tokenizers: ClassVar[dict[str, str]] = {"gene": "anyformer_bio.tokenizers:Gene"}
-    default_trunk = {"encoder": {"width": 96, "depth": 2, "attention": {"heads": 4}}}
+    default_trunk = {"encoder": {"width": 64, "depth": 3, "attention": {"heads": 4}}}
     default_training = {
-        "steps": 250,
-        "records": 32,
+        "steps": 400,
+        "records": 16,
         "tokens": 8192,
-        "optimizer": {"name": "adamw", "lr": 3e-3, "weight_decay": 0.01},
+        "optimizer": {"name": "adamw", "lr": 4e-3, "weight_decay": 0.01},
         "schedule": {"name": "cosine", "warmup": 30},
     }
     demo = "anyformer_bio.demos:gene_translation"

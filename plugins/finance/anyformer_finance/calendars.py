@@ -1,9 +1,9 @@
 """The calendar of a series: which step it keeps, where it breaks, and which moments are missing.
 
 * The step is the median, so a few holes do not hide it.
-* A daily series that lacks some weekday altogether is a market's: it may rest for up to a week (weekends, holidays,
-  closures). On any other calendar an interval longer than one and a half steps is a gap, and one shorter than half a step
-  is a row out of place. Months of 28 to 31 days and leap years pass.
+* A daily series that lacks some weekday (but for one row in a hundred) is a market's: it may rest for up to a week
+  (weekends, holidays, closures). On any other calendar an interval longer than one and a half steps is a gap, and one
+  shorter than half a step is a row out of place. Months of 28 to 31 days and leap years pass.
 * Order and duplicates are never mended: which row is right would be a guess.
 """
 
@@ -40,7 +40,8 @@ def complete(moments: Array, name: str, gaps: str, limit: int) -> Array:
         missing = _missing(ticks[row - 1], ticks[row], step, weekdays)
         if gaps != "fill" or len(missing) > limit:
             raise ValueError(_gap(moments, row, len(missing), step, name, gaps, limit))
-        pieces += [moments[start:row], missing.astype(moments.dtype)]
+        whole = missing if moments.dtype == np.float64 else missing.round().astype(moments.dtype)
+        pieces += [moments[start:row], whole]
         start = row
     return np.concatenate([*pieces, moments[start:]]) if pieces else moments
 
@@ -57,7 +58,7 @@ def _market(moments: Array, step: float) -> Array | None:
 def _missing(start: float, end: float, step: float, weekdays: Array | None) -> Array:
     """The ticks that should stand between two rows."""
     if weekdays is None:
-        return np.linspace(start, end, round((end - start) / step) + 1)[1:-1].round()
+        return np.linspace(start, end, round((end - start) / step) + 1)[1:-1]
     days = np.arange(start + DAY, end - DAY / 2, DAY)
     return days[np.isin(days // DAY % 7, weekdays)]
 

@@ -31,5 +31,5 @@ def volatility() -> Demo:
         data=f"daily range and volume of GOOG, {len(rows)} days to 2008, from matplotlib; held out: the last quarter",
         train=rows[:split],
         valid=rows[split - LOOK_BACK :],
-        settings={"config.look_back": LOOK_BACK, "config.horizon": HORIZON},
+        settings={"config.look_back": LOOK_BACK, "config.horizon": HORIZON, "training.steps": 400},
     )

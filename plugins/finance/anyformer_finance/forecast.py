@@ -48,15 +48,15 @@ class Forecast(Task[schema.Input, schema.Target, schema.Output]):
             "attention": {"heads": 4},
             "feed_forward": {"width": 128},
             "position": {"kind": "learned", "length": 512},
-            "norm": {"place": "post"},
+            "norm": {"place": "pre"},
             "dropout": 0.3,
         }
     }
     default_training = {
-        "steps": 700,
+        "steps": 800,
         "records": 64,
         "tokens": 20_000,
-        "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.01},
+        "optimizer": {"name": "adamw", "lr": 4e-3, "weight_decay": 0.01},
         "schedule": {"name": "cosine", "warmup": 50},
     }
     demo = "anyformer_finance.demos:volatility"
@@ -115,12 +115,13 @@ class Forecast(Task[schema.Input, schema.Target, schema.Output]):
         return samples
 
     def head(self, trunk: Trunk) -> Head:
-        """Quantiles of all steps from all patches at once."""
+        """Quantiles of all steps from all patches at once, with the trunk's dropout before them."""
         from anyformer.heads import Quantile
 
         config = self.config
         num_patches = self.tokens["patches"].count(config.look_back)
-        return Quantile(trunk.output.width, config.horizon, config.quantiles, num_patches)
+        last = trunk.output
+        return Quantile(last.width, config.horizon, config.quantiles, num_patches, last.dropout)
 
     def decode(
         self, input: schema.Input, samples: list[Sample], predictions: list[Prediction], options: Any
@@ -153,7 +154,7 @@ class Forecast(Task[schema.Input, schema.Target, schema.Output]):
         """A fan chart of each series."""
         from anyformer_finance.picture import fan_chart
 
-        return fan_chart(input, output, target, self.config.look_back)
+        return fan_chart(input, output, target)
 
     # -- parts
 

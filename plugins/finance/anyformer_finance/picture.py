@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 
 MAX_PANELS = 6
 """Series drawn; the title says so when there are more."""
+MIN_HISTORY, HORIZONS = 24, 6
+"""Values of the history drawn: as many as the horizon has, times `HORIZONS`, and not fewer than `MIN_HISTORY`."""
 
 
-def fan_chart(input: Input, output: Output, target: Target | None, look_back: int) -> Figure:
+def fan_chart(input: Input, output: Output, target: Target | None) -> Figure:
     """One panel for each series, the first `MAX_PANELS` of them; step 0 is the last known value."""
     from matplotlib.figure import Figure
 
@@ -29,7 +31,7 @@ def fan_chart(input: Input, output: Output, target: Target | None, look_back: in
         figure.suptitle(f"{len(shown)} of {len(names)} series")
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for panel, name in zip(panels, shown, strict=False):
-        history = input.series[name][-look_back:]
+        history = input.series[name][-max(MIN_HISTORY, HORIZONS * len(output.median[name])) :]
         truth = None if target is None else target.future.get(name)
         _panel(panel, history, output.quantiles[name], output.median[name], truth)
         panel.set_title(name)

@@ -1,8 +1,8 @@
 """Trunks for patches of series, as functions that return a configuration.
 
-Both have the sizes that PatchTST (Nie et al. 2023) was published with, and its learned positions and norm after each half
-block. They are not PatchTST: the norm here is a layer norm over the width of each token, there a batch norm over the tokens
-of a batch, and attention scores are not carried from block to block.
+Both have the sizes and the learned positions that PatchTST (Nie et al. 2023) was published with. They are not PatchTST:
+there a batch norm stands after each half block, here a layer norm before it, and attention scores are not carried from
+block to block.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _trunk(width: int, heads: int, inner_width: int, dropout: float) -> Trunk:
             attention=Attention(heads=heads),
             position=Position(kind="learned", length=MAX_PATCHES),
             feed_forward=FeedForward(width=inner_width),
-            norm=Norm(place="post"),
+            norm=Norm(place="pre"),
             dropout=dropout,
         )
     )

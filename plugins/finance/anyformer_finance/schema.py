@@ -23,7 +23,8 @@ class Config(Frozen):
     columns: tuple[str, ...] = ()
     """Columns of the data to forecast; none given: all columns of numbers."""
     time: str = "auto"
-    """Column of the time. `auto`: the one called date, datetime, timestamp, time or t. `none`: rows are counted."""
+    """Column of the time. `auto`: the one called date, datetime, timestamp, time or t, else the first if it has dates.
+    `none`: rows are counted."""
     gaps: Literal["refuse", "fill"] = "refuse"
     """What to do where a value or a row is missing: stop, or carry the last value forward."""
     fill_limit: int = Field(default=5, ge=1)

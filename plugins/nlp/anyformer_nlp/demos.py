@@ -1,6 +1,6 @@
 """What `anyformer demo` trains for language: real data that Babel carries from the Unicode CLDR, so nothing is downloaded.
 
-* `dates`: a date as one of twelve languages writes it, to English. No date of the training part is in the held-out part,
+* `dates`: a date as one of twenty languages writes it, to English. No date of the training part is in the held-out part,
   in any language.
 * `language_of_a_name`: which of ten languages a name of a country, a language or a currency is in. No country, language
   or currency of the training part is in the held-out part, and a name that two languages share is left out.
@@ -46,7 +46,7 @@ NUM_TRAIN, NUM_VALID = 8_000, 400
 
 
 def dates() -> Demo:
-    """Dates of a hundred years in twelve languages, to English."""
+    """Dates of a hundred years in twenty languages, to English."""
     format_date = _babel().dates.format_date
     draw = random.Random(0)
     days = [FIRST_DAY + timedelta(days) for days in draw.sample(range(NUM_DAYS), NUM_TRAIN + NUM_VALID)]
@@ -58,7 +58,12 @@ def dates() -> Demo:
         data=f"dates in {len(DATE_LANGUAGES)} languages to English, from Unicode CLDR by Babel; no date twice",
         train=rows[:NUM_TRAIN],
         valid=rows[NUM_TRAIN:],
-        settings={},
+        settings={
+            "tokenizers.text.vocabulary_size": 1000,
+            "trunk.encoder": {"width": 96, "depth": 2, "dropout": 0.0},
+            "trunk.decoder": {"width": 96, "depth": 2, "dropout": 0.0},
+            "training": {"steps": 250, "records": 64, "optimizer.lr": 2e-3, "schedule.warmup": 50},
+        },
     )
 
 
@@ -85,7 +90,12 @@ def language_of_a_name() -> Demo:
         data=f"names in {len(NAME_LANGUAGES)} languages, from Unicode CLDR by Babel; split by what they name",
         train=parts[0],
         valid=parts[1],
-        settings={},
+        settings={
+            "tokenizers.text.vocabulary_size": 1000,
+            "config": {"token_dropout": 0.0, "dropout": 0.1},
+            "trunk.encoder": {"width": 128, "depth": 2, "dropout": 0.1},
+            "training": {"steps": 500, "records": 64, "optimizer.lr": 2e-3, "schedule.warmup": 50},
+        },
     )
 
 

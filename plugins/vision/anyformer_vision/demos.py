@@ -24,5 +24,10 @@ def digits() -> Demo:
         data="1,797 handwritten digits of 8 x 8 pixels (UCI, Alpaydin and Kaynak 1998), from scikit-learn",
         train=rows[NUM_VALID:],
         valid=rows[:NUM_VALID],
-        settings={},
+        settings={
+            "tokenizers": {"image": {"patch": 2}},
+            "config": {"augmentation": {"flip": False, "shift": 0, "erase": 0}, "dropout": 0},
+            "trunk": {"encoder": {"width": 96, "depth": 2, "dropout": 0}},
+            "training": {"steps": 800, "records": 32, "optimizer": {"lr": 2e-3}},
+        },
     )

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 from anyformer.task import Array
 
+from anyformer_vision.thumbnails import thumbnail
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ANSWER, TRUTH, OTHER = "#2f6fab", "#2e8b57", "#b8c4ce"
 MAX_BARS = 12
 """More labels than this are left out of a picture, and their number is said."""
+MAX_SIDE = 512
+"""A photograph is reduced before it is drawn."""
 
 
 def draw_labels(pixels: Array, scores: Mapping[str, float], truth: str | None) -> Figure:
@@ -24,7 +28,7 @@ def draw_labels(pixels: Array, scores: Mapping[str, float], truth: str | None) -
         shown.setdefault(truth, scores.get(truth, 0.0))
     figure = Figure(figsize=(7, max(2.4, 0.8 + 0.3 * len(shown))), layout="constrained")
     picture, bars = figure.subplots(1, 2, width_ratios=(1, 2))
-    picture.imshow(pixels, interpolation="nearest")
+    picture.imshow(thumbnail(pixels, MAX_SIDE), interpolation="nearest")
     picture.set_axis_off()
     colours = [TRUTH if label == truth else ANSWER if place == 0 else OTHER for place, label in enumerate(shown)]
     drawn = bars.barh(range(len(shown)), list(shown.values()), color=colours)

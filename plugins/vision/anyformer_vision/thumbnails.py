@@ -14,9 +14,9 @@ MAX_SIDE = 32
 """Larger images are reduced first: a thousand mean images have to fit beside the model."""
 
 
-def thumbnail(pixels: Array) -> Array:
-    """uint8 [H, W, C] to uint8 [h, w, C], means of square blocks, with no side longer than `MAX_SIDE`."""
-    factor = -(-max(pixels.shape[:2]) // MAX_SIDE)
+def thumbnail(pixels: Array, longest: int = MAX_SIDE) -> Array:
+    """uint8 [H, W, C] to uint8 [h, w, C], means of square blocks, with no side longer than `longest`."""
+    factor = -(-max(pixels.shape[:2]) // longest)
     if factor == 1:
         return pixels
     import PIL.Image

@@ -64,9 +64,15 @@ def test_stack_equals_the_formulas(fields: dict, placed: bool, unit_scale: Calla
 
 def _block(block: Block, settings: config.Stack, x: Tensor, place: Tensor, m: Tensor, m_place: Tensor) -> Tensor:
     halves = [
-        (block.attention_norm, lambda y: _attend(block.attention, settings, y + place, y + place, y, settings.causal)),
-        (block.cross_norm, lambda y: _attend(block.cross, settings, y + place, m + m_place, m, None)),
-        (block.feed_forward_norm, lambda y: _feed_forward(block, settings.feed_forward, y)),
+        (
+            block.attention_residual.norm,
+            lambda y: _attend(block.attention, settings, y + place, y + place, y, settings.causal),
+        ),
+        (
+            block.cross_residual and block.cross_residual.norm,
+            lambda y: _attend(block.cross, settings, y + place, m + m_place, m, None),
+        ),
+        (block.feed_forward_residual.norm, lambda y: _feed_forward(block, settings.feed_forward, y)),
     ]
     for norm, half in halves:
         if norm is None:

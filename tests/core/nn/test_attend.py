@@ -132,6 +132,12 @@ def test_a_sequence_without_keys_gets_zeros() -> None:
     assert out[2:].any()
 
 
+def test_a_query_of_no_sequence_is_a_mistake() -> None:
+    x, pack = torch.zeros(5, H, E), Pack.of([1, 3])
+    with pytest.raises(AssertionError, match="every query belongs to a sequence"):
+        attend(x, x, x, pack.bounds, pack.bounds)
+
+
 def test_more_causal_queries_than_keys_is_a_mistake() -> None:
     case = ([[0, 3]], [[0, 2]])
     with pytest.raises(AssertionError, match="a causal query needs a key of its own"):
@@ -150,20 +156,19 @@ def test_maps_are_the_weights(causal: bool, relative: Callable) -> None:
     assert (maps[:, 0, -1] == 0).all() == causal
 
 
-def test_dropout_keeps_the_mean_and_the_rate() -> None:
-    length, rate = 256, 0.3
+@pytest.mark.parametrize("lengths", [[256, 256], [256, 256, 1]], ids=["one call", "three calls"])
+def test_dropout_keeps_the_mean_and_the_rate(lengths: list[int]) -> None:
+    rate, pack = 0.3, Pack.of(lengths)
     torch.manual_seed(0)
-    flat = torch.zeros(2 * length, 2, length)
-    eye = torch.eye(length)[:, None].expand(-1, 2, -1).repeat(2, 1, 1)
-    pack = Pack.of([length, length])
-    weights = attend(flat, flat, eye, pack.bounds, pack.bounds, dropout=rate) * length
-    num = weights.numel()
-    assert abs((weights == 0).double().mean() - rate) < 5 * (rate * (1 - rate) / num) ** 0.5
-    torch.testing.assert_close(weights[weights != 0], torch.full((int((weights != 0).sum()),), 1 / (1 - rate)))
-    first, second = weights.split(length)
-    both = ((first == 0) & (second == 0)).double().mean()
-    assert abs(both - rate**2) < 0.01, "sequences and heads have masks of their own"
-    assert abs(((weights[:, 0] == 0) & (weights[:, 1] == 0)).double().mean() - rate**2) < 0.01
+    flat = torch.zeros(pack.num_tokens, 2, 256)
+    eye = torch.cat([torch.eye(length, 256) for length in lengths])[:, None].expand(-1, 2, -1)
+    out = attend(flat, flat, eye, pack.bounds, pack.bounds, dropout=rate)
+    weights = torch.stack(out.split(lengths)[:2]) * 256
+    dropped = weights == 0
+    torch.testing.assert_close(weights[~dropped], torch.full_like(weights[~dropped], 1 / (1 - rate)))
+    assert abs(dropped.double().mean() - rate) < 0.005
+    for one, other in (dropped, dropped.unbind(2)):
+        assert abs((one & other).double().mean() - rate**2) < 0.005, "sequences and heads have masks of their own"
 
 
 @pytest.mark.parametrize("lengths", [[E], [3, E]], ids=["one call", "two calls"])
@@ -195,5 +200,5 @@ def test_dropout_follows_the_seed() -> None:
 def test_the_operator_keeps_its_promises_to_the_compiler(name: str, dropout: float, unchecked: None) -> None:
     case = CASES[name]
     seed = torch.tensor([5]) if dropout else None
-    arguments = (*inputs(case, 2), *bounds(case), seed, True, 0.5, dropout)
+    arguments = (*inputs(case, 2), *bounds(case), None, seed, True, 0, 0.5, dropout)
     torch.library.opcheck(torch.ops.anyformer.attend.default, arguments)

@@ -43,7 +43,7 @@ def test_watch_gets_each_map_and_nothing_keeps_it(causal: bool, unit_scale: Call
     assert not any(found() for found in alive)
 
     block = stack.blocks[0]
-    normed = block.attention_norm(stream.x_TD)
+    normed = block.attention_residual.norm(stream.x_TD)
     queries, keys = block.attention.query(normed).split(LENGTHS), block.attention.key(normed).split(LENGTHS)
     for sequence, length in enumerate(LENGTHS):
         for head in range(2):

@@ -117,7 +117,7 @@ def test_dropout_reaches_every_place_and_only_in_training() -> None:
     block = found.blocks[0]
     rates = [
         found.dropout.p,
-        block.dropout.p,
+        block.attention_residual.dropout.p,
         block.attention.dropout,
         block.cross.dropout,
         block.feed_forward.dropout.p,

@@ -14,8 +14,8 @@ from pydantic import ValidationError
         ({"width": 100, "attention": {"heads": 8}}, "width 100 is not divisible by 8 heads; set attention.head_width"),
         ({"attention": {"heads": 8, "key_value_heads": 3}}, "8 heads cannot be grouped over 3 key_value_heads"),
         ({"attention": {"heads": 4, "key_value_heads": 8}}, "4 heads cannot be grouped over 8 key_value_heads"),
-        ({"width": 24, "attention": {"heads": 8}}, "rotary positions need an even head width; it is 3"),
-        ({"attention": {"head_width": 5}}, "rotary positions need an even head width; it is 5"),
+        ({"width": 24, "attention": {"heads": 8}}, "rotary positions turn an even number of a head's coordinates"),
+        ({"attention": {"head_width": 5}}, "rotary positions turn an even number of a head's coordinates"),
     ],
 )
 def test_stacks_that_cannot_be(fields: dict, message: str) -> None:

@@ -47,10 +47,10 @@ def whole(ours: nn.Module, theirs: nn.Module) -> Iterator[Pair]:
 def stack_pairs(ours: Stack, theirs: nn.TransformerEncoder | nn.TransformerDecoder) -> Iterator[Pair]:
     for block, layer in zip(ours.blocks, theirs.layers, strict=True):
         yield from attention_pairs(block.attention, layer.self_attn)
-        norms = [block.attention_norm, block.feed_forward_norm]
+        norms = [block.attention_residual.norm, block.feed_forward_residual.norm]
         if block.cross is not None:
             yield from attention_pairs(block.cross, layer.multihead_attn)
-            norms.insert(1, block.cross_norm)
+            norms.insert(1, block.cross_residual.norm)
         for index, norm in enumerate(norms, 1):
             yield from whole(norm, getattr(layer, f"norm{index}"))
         yield from whole(block.feed_forward.up, layer.linear1)

@@ -18,6 +18,7 @@ from anyformer.heads import Classifier
 from anyformer.nn import Pack, Part, Stream
 from anyformer.nn.attend import attend
 from anyformer.nn.attention import Attention
+from anyformer.nn.embedding import StreamEmbedding
 from jaxtyping import TypeCheckError
 from torch import nn
 
@@ -37,6 +38,8 @@ def test_a_wrong_shape_is_a_type_error() -> None:
         attend(torch.zeros(5, 2, 4), torch.zeros(5, 1, 4), torch.zeros(5, 2, 4), pack.bounds, pack.bounds)
     with pytest.raises(TypeCheckError, match="parameter 'x_TD'"):
         Stream(torch.zeros(5, 8, dtype=torch.int64), pack)
+    with pytest.raises(TypeCheckError, match="parameter 'parts'"):
+        StreamEmbedding({})({"source": torch.zeros(5)})
     labels = Part(torch.zeros(3, dtype=torch.int64), Pack.of([1, 1, 1]))
     with pytest.raises(TypeCheckError, match="parameter 'labels_N'"):
         Classifier(8, num_labels=2).loss({"source": Stream(torch.zeros(5, 8), pack)}, {"label": labels})

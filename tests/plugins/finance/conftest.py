@@ -33,3 +33,13 @@ def forecast() -> Callable[..., Forecast]:
         return task if fitted is None else Forecast(settings, patches, task.fit(fitted))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def task(hours: Callable[..., Rows], forecast: Callable[..., Forecast]) -> Forecast:
+    return forecast(forecast().records(hours(60)), season=7)
+
+
+@pytest.fixture(scope="session")
+def record(task: Forecast, hours: Callable[..., Rows]) -> Any:
+    return task.records(hours(60))[3]

@@ -88,6 +88,8 @@ def test_filling_mends_neither_order_nor_duplicates(moments: np.ndarray) -> None
         (HOURS, [5, 6, 20]),
         (business("2024-01-01", "2024-03-01"), [10, 11, 12, 13, 14]),
         (np.arange(10.0), [4, 5]),
+        (np.arange(0.0, 5.0, 0.5), [4, 5]),
+        (np.arange("2023-01-01", "2023-12-01", 7, dtype="M8[D]").astype("M8[s]"), [3]),
     ],
 )
 def test_filling_puts_the_missing_moments_in(whole: np.ndarray, gone: list[int]) -> None:

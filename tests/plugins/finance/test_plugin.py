@@ -3,6 +3,7 @@ from __future__ import annotations
 import anyformer_finance
 import numpy as np
 import pytest
+from anyformer.nn.config import Trunk
 from anyformer.task import Demo, resolve
 from anyformer_finance.forecast import Forecast
 from anyformer_finance.presets import MAX_PATCHES
@@ -15,6 +16,10 @@ def test_every_target_of_the_page_resolves() -> None:
     page = anyformer_finance.__doc__ or ""
     names = [*anyformer_finance.anyformer_tasks(), *anyformer_finance.anyformer_tokenizers()]
     assert all(f"finance/{name}" in page for name in [*names, *anyformer_finance.anyformer_presets()])
+
+
+def test_a_run_starts_from_the_small_preset() -> None:
+    assert Trunk.model_validate(Forecast.default_trunk) == anyformer_finance.anyformer_presets()["patch-small"]()
 
 
 @pytest.mark.parametrize(("name", "width", "inner"), [("patch-small", 16, 128), ("patch-base", 128, 256)])

@@ -1,0 +1,102 @@
+"""The optimizer's decay groups and state, and the learning rate of a step."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from anyformer.nn import build, config
+from anyformer.train.optimizer import learning_rate_factor, load_state_tensors, optimizer_for, state_tensors
+from anyformer.train.settings import SGD, AdamW, Constant, Cosine, Linear, Optimizer
+from torch import nn
+
+
+def trunk() -> nn.Module:
+    torch.manual_seed(0)
+    stack = config.Stack(width=8, depth=2, attention=config.Attention(heads=2), norm=config.Norm(kind="layer"))
+    return build.trunk(config.Trunk(encoder=stack))
+
+
+def test_biases_and_norms_do_not_decay() -> None:
+    model = trunk()
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    decayed, kept = optimizer_for(model, AdamW(weight_decay=0.3)).param_groups
+    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.3, 0.0)
+    assert {names[p].rpartition(".")[2] for p in decayed["params"]} == {"weight"}
+    assert not [names[p] for p in decayed["params"] if "norm" in names[p]]
+    assert {names[p] for p in kept["params"]} == {n for n in names.values() if n.endswith("bias") or "norm" in n}
+    assert len(decayed["params"]) + len(kept["params"]) == len(names)
+
+
+def test_decay_shrinks_matrices_alone() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3))
+    before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
+    optimizer = optimizer_for(model, AdamW(lr=0.1, weight_decay=0.5))
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    for name, parameter in model.named_parameters():
+        factor = 1 - 0.1 * 0.5 if name == "0.weight" else 1.0
+        torch.testing.assert_close(parameter, before[name] * factor)
+
+
+def test_frozen_weights_are_left_out() -> None:
+    model = trunk()
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter.ndim == 1)
+    (group,) = optimizer_for(model, AdamW()).param_groups
+    assert group["weight_decay"] == 0.0
+
+
+@pytest.mark.parametrize("schedule", [Cosine(warmup=4, final=0.2), Linear(warmup=4, final=0.2), Constant(warmup=4)])
+def test_warm_up_rises_in_equal_steps_to_the_peak(schedule: Cosine | Linear | Constant) -> None:
+    factors = [learning_rate_factor(schedule, step, 104) for step in range(5)]
+    assert factors == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
+
+
+def test_schedules_fall_from_the_peak_to_their_end() -> None:
+    cosine, linear = Cosine(warmup=4, final=0.2), Linear(warmup=4, final=0.2)
+    assert learning_rate_factor(cosine, 54, 104) == pytest.approx(0.6)
+    assert learning_rate_factor(cosine, 29, 104) == pytest.approx(0.2 + 0.8 * (1 + math.cos(math.pi / 4)) / 2)
+    assert learning_rate_factor(linear, 29, 104) == pytest.approx(0.8)
+    assert learning_rate_factor(Constant(), 103, 104) == 1.0
+    for schedule in (cosine, linear):
+        factors = [learning_rate_factor(schedule, step, 104) for step in range(4, 105)]
+        assert factors == sorted(factors, reverse=True)
+        assert factors[-1] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 4])
+def test_a_warm_up_longer_than_the_run(steps: int) -> None:
+    factors = [learning_rate_factor(Cosine(warmup=4), step, steps) for step in range(steps)]
+    assert factors == [0.25, 0.5, 0.75, 1.0][:steps]
+
+
+@pytest.mark.parametrize("settings", [AdamW(), SGD(), SGD(momentum=0.0, weight_decay=0.1)])
+def test_state_goes_on_in_another_process(settings: Optimizer) -> None:
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer, number: int) -> None:
+        generator = torch.Generator().manual_seed(number)
+        for parameter in model.parameters():
+            parameter.grad = torch.randn(parameter.shape, generator=generator)
+        optimizer.step()
+
+    model = trunk()
+    optimizer = optimizer_for(model, settings)
+    for number in range(3):
+        step(model, optimizer, number)
+    saved = {name: tensor.clone() for name, tensor in state_tensors(optimizer, model).items()}
+    other = trunk()
+    other.load_state_dict(model.state_dict())
+    resumed = optimizer_for(other, settings)
+    load_state_tensors(resumed, other, saved)
+    for number in range(3, 6):
+        step(model, optimizer, number)
+        step(other, resumed, number)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))
+    final, again = state_tensors(optimizer, model), state_tensors(resumed, other)
+    assert final.keys() == again.keys()
+    assert all(torch.equal(final[name], again[name]) for name in final)
+    kinds = {"adamw": {"step", "exp_avg", "exp_avg_sq"}, "sgd": {"momentum_buffer"} if settings == SGD() else set()}
+    assert {name.rpartition("/")[2] for name in final} == kinds[settings.name]
+    assert not [name for name in saved if torch.equal(saved[name], final[name])], "the saved state moved with the run"
