@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,7 +153,9 @@ def test_a_loss_that_is_none_and_a_warning(told: Told) -> None:
 
 
 def test_a_bar_on_a_terminal(terminal: Told) -> None:
+    results = sys.stdout
     terminal.start(steps=100)
+    assert sys.stdout is results
     terminal.line(40, after=2)
     plugins.notify("run_warned", run=FOLDER, warning="[red]look[/red]")
     terminal.line(100, after=3)

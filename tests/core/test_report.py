@@ -127,7 +127,8 @@ def test_the_page_of_a_real_run(letters: ModuleType, tmp_path: Path) -> None:
     score = f"{run.scores['scores']['accuracy']['value']:.4f}"
     assert [said for said in ("letters/richest", "accuracy", "majority", "first", score) if said not in page.text] == []
     assert run.scores["reason"] in page.text
-    assert "accuracy, held out" in page.text  # the curve of the periodic evaluations
+    assert "accuracy, held out" in page.text
+    assert [f"at step {step}" in page.text for step in (2, 4, 6)] == [True] * 3  # the last one is of the end
     assert yaml.safe_dump(run.settings["settings"]["training"]["optimizer"]).splitlines()[0] in page.text
     pictures = page.all("img")
     assert len(pictures) == 6
@@ -290,12 +291,8 @@ def test_charts_without_a_number_are_left_out() -> None:
 
 
 def test_the_best_baseline() -> None:
-    values: dict[str, dict[str, float | None]] = {
-        "a": {"error": 2.0},
-        "b": {"error": 1.0},
-        "c": {"error": math.nan},
-        "d": {"error": None},
-    }
+    given: dict[str, float | None] = {"a": 2.0, "b": 1.0, "c": math.nan, "d": None}
+    values = {name: {"error": value} for name, value in given.items()}
     metric = Error()
     assert best_baseline(metric, values) == ("b", 1.0)
     metric.higher_is_better = True

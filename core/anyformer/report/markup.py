@@ -114,6 +114,10 @@ def write_page(path: Path, title: str, *body: object) -> Path:
     ]
     page = tag("html", tag("head", *head), "\n", tag("body", *body), lang="en")
     aside = path.with_name(f".writing-{path.name}")
-    aside.write_text(f"<!doctype html>\n{page}\n", encoding="utf-8", errors="backslashreplace")
-    os.replace(aside, path)
+    try:
+        aside.write_text(f"<!doctype html>\n{page}\n", encoding="utf-8", errors="backslashreplace")
+        os.replace(aside, path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
     return path

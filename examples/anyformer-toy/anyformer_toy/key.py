@@ -82,8 +82,7 @@ class FindKey(Task[Melody, Key, FoundKey]):
         return [Sample({"source": self.ids(input)})]
 
     def learn(self, record, rng):
-        label = np.array([KEYS.index(record.target.key)])
-        return [Sample({"source": self.ids(record.input)}, {"label": label})]
+        return [Sample({"source": self.ids(record.input)}, {"label": np.array([KEYS.index(record.target.key)])})]
 
     def head(self, trunk):
         from anyformer.heads import Classifier
@@ -99,9 +98,8 @@ class FindKey(Task[Melody, Key, FoundKey]):
         return [Closeness()]
 
     def baselines(self):
-        """The major key on the last note; the key whose profile goes best with how often each note occurs."""
-
         def profile(input):
+            """The key whose profile goes best with how often each note occurs."""
             counts = np.bincount(self.ids(input), minlength=12) - len(self.ids(input)) / 12
             fits = [counts @ np.roll(each, tonic) for each in PROFILES for tonic in range(12)]
             return FoundKey(key=KEYS[np.argmax(fits)])

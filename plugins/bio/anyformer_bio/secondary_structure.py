@@ -88,8 +88,8 @@ class SecondaryStructure(Task[Protein, Structure, Assignment]):
     tokenizers: ClassVar[dict[str, str]] = {"protein": "anyformer_bio.tokenizers:Protein"}
     default_trunk = {"encoder": {"width": 128, "depth": 4, "attention": {"heads": 4}, "dropout": 0.1}}
     default_training = {
-        "steps": 1000,
-        "records": 32,
+        "steps": 3600,
+        "records": 8,
         "tokens": 8192,
         "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.01},
         "schedule": {"name": "cosine", "warmup": 100},

@@ -28,6 +28,6 @@ def digits() -> Demo:
             "tokenizers": {"image": {"patch": 2}},
             "config": {"augmentation": {"flip": False, "shift": 0, "erase": 0}, "dropout": 0},
             "trunk": {"encoder": {"width": 96, "depth": 2, "dropout": 0}},
-            "training": {"steps": 800, "records": 32, "optimizer": {"lr": 2e-3}},
+            "training": {"steps": 600, "records": 32, "optimizer": {"lr": 2e-3}},
         },
     )
