@@ -140,8 +140,7 @@ def _gradient_shapes(
     k_bounds: Tensor, bias_HLS: Tensor | None, *policy: Any,
 ) -> tuple[Tensor, ...]:  # fmt: skip
     like = [torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q_THE, k_SKE, v_SKE)]
-    learn_bias = bias_HLS is not None and policy[-1]
-    return (*like, torch.empty_like(bias_HLS) if learn_bias else q_THE.new_empty(0))
+    return (*like, torch.empty_like(bias_HLS) if bias_HLS is not None and policy[-1] else q_THE.new_empty(0))
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
