@@ -129,7 +129,10 @@ def unique_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def load_tensors(model: nn.Module, tensors: Mapping[str, torch.Tensor], where: str) -> None:
-    """Copy tensors into a model. Raises `ValueError` naming the first that is missing, unknown or of another shape."""
+    """Copy tensors into a model.
+
+    Raises `ValueError` naming the first that is missing, unknown, or of another shape or dtype.
+    """
     own = unique_tensors(model)
     for name in own:
         if name not in tensors:
@@ -141,6 +144,8 @@ def load_tensors(model: nn.Module, tensors: Mapping[str, torch.Tensor], where: s
             raise ValueError(
                 f"{where}: {name!r} has shape {list(tensor.shape)}; the model needs {list(own[name].shape)}"
             )
+        if own[name].dtype != tensor.dtype:
+            raise ValueError(f"{where}: {name!r} is {tensor.dtype}; the model needs {own[name].dtype}")
     with torch.no_grad():
         for name, tensor in tensors.items():
             own[name].copy_(tensor)

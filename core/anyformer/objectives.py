@@ -59,6 +59,12 @@ class NextToken(_OverIds):
     stream = "target"
     default_trunk: ClassVar[Mapping[str, Any]] = {"decoder": {"causal": True}}
 
+    def embedding(self, trunk: Trunk) -> Embedding:
+        """The default embedding. Raises `ValueError` for a decoder that would see the token it is to say."""
+        if trunk.decoder is not None and not trunk.decoder.causal:
+            raise ValueError("next-token learns each token from those before it: trunk.decoder.causal must be true")
+        return super().embedding(trunk)
+
     def records(self, raw: Sequence[Any]) -> Sequence[dict[str, Array]]:
         """Windows of `context` + 1 tokens that overlap by one, so that every token is learned once."""
         end = [] if self.tokenizer.end_id is None else [np.array([self.tokenizer.end_id])]

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
 from anyformer import plugins
 
 LETTERS = Path(__file__).parent / "letters"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from anyformer.metrics import Accuracy, OfSums, bootstrap
 from anyformer.task import Metric
 

@@ -14,9 +14,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
+
 from anyformer import cli, plugins
 from anyformer.cli.errors import guarded
-from pydantic import BaseModel
 
 build = SimpleNamespace(**runpy.run_path(str(Path(__file__).parent / "broken" / "build.py")))
 

@@ -9,8 +9,9 @@ from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
-from anyformer.cli import output
 from pydantic import BaseModel
+
+from anyformer.cli import output
 
 
 class Model(BaseModel):

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
 from anyformer import cli, demo, plugins
 from anyformer.hookspecs import hookimpl
 from anyformer.report.row import COLUMNS, Row

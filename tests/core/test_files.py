@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from anyformer.data import files
 from anyformer.data.readers import read_csv, read_jsonl, read_npz, read_txt
 

@@ -12,6 +12,7 @@ from struct import pack
 import numpy as np
 import PIL.Image
 import pytest
+
 from anyformer import media
 from anyformer.media import Image
 from anyformer.task import Data, validate

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from anyformer.metrics import (
     R2,
     Accuracy,

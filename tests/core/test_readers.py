@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from anyformer.data import files
 from anyformer.data.readers import (
     read_csv,

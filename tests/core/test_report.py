@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from anyformer import api
 from anyformer.infer.evaluate import Evaluation
 from anyformer.report import write_run

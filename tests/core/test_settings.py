@@ -6,9 +6,10 @@ import re
 from typing import Annotated, Literal
 
 import pytest
+from pydantic import Field, create_model, model_validator
+
 from anyformer.settings import merge, parse, read, validated
 from anyformer.task import Frozen
-from pydantic import Field, create_model, model_validator
 
 
 class Adam(Frozen):

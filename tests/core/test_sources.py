@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import BaseModel
+
 from anyformer.data import check_column, fingerprint, overlap, parse_columns, split
 from anyformer.data.readers import read_txt
 from anyformer.data.sources import open_data as open_with_plugins
 from anyformer.media import Image
-from pydantic import BaseModel
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 

@@ -9,7 +9,8 @@ import json as jsons
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import typer
 
@@ -63,14 +64,9 @@ def _show(answer: Any, json: bool) -> None:
         write(f"{name}: {value if isinstance(value, str) else jsons.dumps(value, ensure_ascii=False)}")
 
 
-def _lines(file: Any) -> Iterator[Any]:
-    """One value a line; a line that is no JSON in UTF-8 becomes text, which the pipeline refuses by its number."""
-    for line in getattr(file, "buffer", file):
-        if line.strip():
-            try:
-                yield jsons.loads(line)
-            except (ValueError, RecursionError):
-                yield line.strip() if isinstance(line, str) else line.decode("utf-8", "backslashreplace").strip()
+def _lines(file: Any) -> Iterator[bytes | str]:
+    """The lines that are not blank, as they are: the pipeline reads JSON, and refuses what is none by its number."""
+    return (line.strip() for line in getattr(file, "buffer", file) if line.strip())
 
 
 def _parse(fields: list[str], asked: Any) -> dict[str, Any]:
@@ -91,7 +87,7 @@ def _parse(fields: list[str], asked: Any) -> dict[str, Any]:
 def _value(value: str, annotation: Any) -> Any:
     from anyformer.media import Image
 
-    kinds = {annotation, *get_args(annotation)}
+    kinds = {annotation, *(get_args(annotation) if get_origin(annotation) in (Union, UnionType) else ())}
     if value.startswith("@"):
         path = Path(value[1:])
         if Image in kinds:

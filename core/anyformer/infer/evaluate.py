@@ -77,10 +77,13 @@ def evaluate(
 ) -> Evaluation:  # fmt: skip
     """Answer every record and score the answers, the model's and the baselines'.
 
-    Raises `ValueError` if there are no records.
+    Raises `ValueError` if there are no records, or the task has no baseline to compare with.
     """
     task = pipeline.task
-    stores = _answer(pipeline, records, task.baselines(), data, progress, options)
+    methods = task.baselines()
+    if not methods:
+        raise ValueError(f"{pipeline.component} has no baselines; without one its scores say nothing")
+    stores = _answer(pipeline, records, methods, data, progress, options)
     block = max(1, len(records) // BLOCKS) if task.temporal else 1
     scores: dict[str, dict[str, float]] = {}
     for store in stores[""]:

@@ -72,7 +72,8 @@ class Pipeline:
     ) -> Iterator[Any]:
         """Answers in order, as packs of at most `tokens` tokens are done.
 
-        With `errors="return"`, a bad input gives its `ValueError` in place of an answer and the others go on.
+        An input is a mapping, an Input, or a JSON object as text. With `errors="return"`, a bad input gives its `ValueError`
+        in place of an answer and the others go on.
         """
         chosen = self.options(**options)
         waiting: list[_Asked] = []
@@ -114,13 +115,27 @@ class Pipeline:
     def _ask(self, raw: Any, index: int, options: Any) -> _Asked:
         where = f"input {index + 1}"
         try:
-            if not isinstance(raw, Mapping | BaseModel):
-                raise ValueError(f"{where}: {self._no_input(raw)}")
-            input = validate(self.task.Input, raw, where)
+            input = self._read(raw, where)
             with _named(where):
                 return _Asked(where, input, self.task.encode(input, options))
         except ValueError as error:
             return _Asked(where, raw, error=error)
+
+    def _read(self, raw: Any, where: str) -> BaseModel:
+        """The Input that a mapping, a model or a JSON text gives; JSON, unlike a mapping, never names a file."""
+        if isinstance(raw, Mapping | BaseModel):
+            return validate(self.task.Input, raw, where)
+        if not isinstance(raw, str | bytes):
+            raise ValueError(f"{where}: {self._no_input(raw)}")
+        try:
+            return self.task.Input.model_validate_json(raw)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            if not first["loc"] and first["type"] in ("json_invalid", "model_type"):
+                shown = raw if isinstance(raw, str) else raw.decode("utf-8", "backslashreplace")
+                raise ValueError(f"{where}: {self._no_input(shown)}") from None
+            given = first["input"] if isinstance(first["input"], dict) else ()
+            raise ValueError(f"{where}: {explain(error, given)}") from None
 
     def _answers(self, waiting: list[_Asked], options: Any, errors: str) -> Iterator[Any]:
         samples = [sample for asked in waiting for sample in asked.samples]

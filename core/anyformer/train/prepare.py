@@ -171,7 +171,11 @@ def check_records(bound: Bound, records: Sequence[Any], seed: int) -> Lengths:
     total = 0
     longest: dict[str, tuple[int, int]] = {}
     for index in spread.tolist():
-        samples: list[Sample] = bound.learn(records[index], rng)
+        record = records[index]
+        try:
+            samples: list[Sample] = bound.learn(record, rng)
+        except ValueError as error:
+            raise ValueError(f"record {index + 1}: {error}") from None
         for sample in samples:
             total += sample.cost
             for name, part in sample.parts.items():

@@ -3,6 +3,7 @@
 from typing import Literal
 
 import numpy as np
+
 from anyformer import Data, Demo, Metric, Sample, Task, Tokenizer
 
 NOTES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from anyformer.task import Demo, Rng
 
 DEMO_TABLES = (1, 2, 3, 5, 6, 9, 13, 14)

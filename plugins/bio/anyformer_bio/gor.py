@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from anyformer.task import Array
 
+from anyformer.task import Array
 from anyformer_bio.labels import letters_of
 
 REACH = 8

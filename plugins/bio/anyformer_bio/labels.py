@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
 from anyformer.task import Array, Record
 
 IGNORED = -100

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from anyformer.data.files import BYTE_ORDER_MARK, Content
 from anyformer.data.views import Row, RowSequence
 from anyformer.task import Array
-
 from anyformer_bio.tokenizers import PROTEIN
 
 COLUMNS = ("id", "sequence")

@@ -13,18 +13,19 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-from anyformer.task import Array, Data, Frozen, Metric, Prediction, Record, Rng, Sample, Task
 from pydantic import AfterValidator, Field, model_validator
 
+from anyformer.task import Array, Data, Frozen, Metric, Prediction, Record, Rng, Sample, Task
 from anyformer_bio import gor
 from anyformer_bio.labels import IGNORED, Checked, label_ids, probabilities_of
 from anyformer_bio.tokenizers import PROTEIN
 from anyformer_bio.windows import inside, stitch, windows
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from anyformer.nn import Head
     from anyformer.nn.config import Trunk
-    from matplotlib.figure import Figure
 
 
 class Protein(Data):

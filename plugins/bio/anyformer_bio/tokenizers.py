@@ -22,8 +22,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from anyformer.task import Array, Frozen, Tokenizer
 from pydantic import Field
+
+from anyformer.task import Array, Frozen, Tokenizer
 
 TABLES = (*range(1, 7), *range(9, 17), *range(21, 34))
 """Numbers of the genetic codes that NCBI lists; 7, 8 and 17 to 20 were withdrawn or never given."""

@@ -13,9 +13,10 @@ from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
-from anyformer.task import Array, Data
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import core_schema
+
+from anyformer.task import Array, Data
 
 FORMATS = ("%Y/%m/%d", "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y-%m", "%Y/%m/%d %H:%M:%S")
 """What is understood beside ISO 8601; a column keeps one format throughout."""

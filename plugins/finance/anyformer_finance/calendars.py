@@ -10,8 +10,8 @@
 from __future__ import annotations
 
 import numpy as np
-from anyformer.task import Array
 
+from anyformer.task import Array
 from anyformer_finance.arrays import texts
 
 DAY = 86400

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from anyformer.task import Demo
 
 LOOK_BACK, HORIZON = 64, 5

@@ -16,16 +16,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from anyformer.task import Array, Metric, Prediction, Record, Rng, Sample, Task
 
+from anyformer.task import Array, Metric, Prediction, Record, Rng, Sample, Task
 from anyformer_finance import schema
 from anyformer_finance.table import Table, read_table
 from anyformer_finance.windows import Windows, scales
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from anyformer.nn import Head
     from anyformer.nn.config import Trunk
-    from matplotlib.figure import Figure
 
 FLOOR = 1e-5
 """Share of a series' variance over the training rows that is added to each window's variance (RevIN's epsilon)."""

@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+
 from anyformer.hints import listed
 from anyformer.metrics.base import OfSums, ratio
 from anyformer.task import Array
-
 from anyformer_finance.schema import Output, Target
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from anyformer.task import Frozen
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
+from anyformer.task import Frozen
 from anyformer_finance.arrays import Columns, Numbers, Times
 
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from anyformer.hints import did_you_mean, listed
 from anyformer.task import Array
-
 from anyformer_finance.arrays import times
 from anyformer_finance.calendars import complete
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from anyformer.task import Array, Frozen, Tokenizer
 from pydantic import Field
+
+from anyformer.task import Array, Frozen, Tokenizer
 
 
 class Patches(Tokenizer):

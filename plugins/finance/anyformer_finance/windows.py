@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
-from anyformer.task import Array, Record
 
+from anyformer.task import Array, Record
 from anyformer_finance.schema import Input, Target
 from anyformer_finance.table import Table
 

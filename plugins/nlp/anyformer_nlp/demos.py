@@ -60,8 +60,8 @@ def dates() -> Demo:
         valid=rows[NUM_TRAIN:],
         settings={
             "tokenizers.text.vocabulary_size": 1000,
-            "trunk.encoder": {"width": 96, "depth": 2, "dropout": 0.0},
-            "trunk.decoder": {"width": 96, "depth": 2, "dropout": 0.0},
+            "trunk.encoder": {"width": 96, "depth": 2, "feed_forward.width": 384, "dropout": 0.0},
+            "trunk.decoder": {"width": 96, "depth": 2, "feed_forward.width": 384, "dropout": 0.0},
             "training": {"steps": 250, "records": 64, "optimizer.lr": 2e-3, "schedule.warmup": 50},
         },
     )

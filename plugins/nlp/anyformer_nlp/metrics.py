@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from anyformer.metrics.base import Weighted
 from anyformer.task import Array
 

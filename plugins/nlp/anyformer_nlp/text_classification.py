@@ -12,14 +12,16 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from anyformer.hints import listed
-from anyformer.task import Array, Data, Frozen, Metric, Prediction, Record, Rng, Sample, Task
 from pydantic import BeforeValidator, Field
 
+from anyformer.hints import listed
+from anyformer.task import Array, Data, Frozen, Metric, Prediction, Record, Rng, Sample, Task
+
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from anyformer.nn import Head
     from anyformer.nn.config import Trunk
-    from matplotlib.figure import Figure
 
 
 class Text(Data):
@@ -65,7 +67,7 @@ class TextClassification(Task[Text, Label, Answer]):
         """On the pooled vector."""
         smoothing: float = Field(default=0.1, ge=0, lt=1)
         """Of the labels, in training (Szegedy et al. 2016)."""
-        token_dropout: float = Field(default=0.2, ge=0, lt=1)
+        token_dropout: float = Field(default=0.3, ge=0, lt=1)
         """Share of tokens left out in training, at random."""
 
     class Options(Frozen):
@@ -79,12 +81,12 @@ class TextClassification(Task[Text, Label, Answer]):
     Output = Answer
     tokenizers = {"text": "anyformer_nlp.tokenizers:Bpe"}
     trunk = "encoder"
-    default_trunk = {"encoder": {"width": 128, "depth": 2, "attention": {"heads": 4}, "dropout": 0.3}}
+    default_trunk = {"encoder": {"width": 128, "depth": 1, "attention": {"heads": 4}, "dropout": 0.3}}
     default_training = {
         "steps": 1500,
         "records": 32,
-        "optimizer": {"name": "adamw", "lr": 5e-4, "weight_decay": 0.05},
-        "schedule": {"name": "cosine", "warmup": 100},
+        "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.1},
+        "schedule": {"name": "cosine", "warmup": 50},
     }
     demo = "anyformer_nlp.demos:language_of_a_name"
 

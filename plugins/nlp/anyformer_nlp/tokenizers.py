@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from anyformer.task import Array, Frozen, Rng, Tokenizer
 from pydantic import Field
+
+from anyformer.task import Array, Frozen, Rng, Tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,16 +12,20 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from anyformer.infer.options import Generation
-from anyformer.task import Array, Data, Frozen, Metric, Prediction, Record, Rng, Sample, Task
 from pydantic import Field
 
+from anyformer.infer.options import Generation
+from anyformer.task import Array, Data, Frozen, Metric, Prediction, Record, Rng, Sample, Task
 from anyformer_nlp import lexicon
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from anyformer.nn import Head
     from anyformer.nn.config import Trunk
-    from matplotlib.figure import Figure
+
+STACK = {"width": 256, "depth": 3, "attention": {"heads": 4}, "feed_forward": {"width": 512}, "dropout": 0.1}
+"""Of either half of the default trunk."""
 
 
 class Source(Data):
@@ -67,14 +71,11 @@ class Translation(Task[Source, Reference, Translated]):
     Output = Translated
     tokenizers = {"text": "anyformer_nlp.tokenizers:Bpe"}
     trunk = "both"
-    default_trunk = {
-        "encoder": {"width": 256, "depth": 3, "attention": {"heads": 4}, "dropout": 0.2},
-        "decoder": {"width": 256, "depth": 3, "attention": {"heads": 4}, "dropout": 0.2, "causal": True, "cross": True},
-    }
+    default_trunk = {"encoder": STACK, "decoder": {**STACK, "causal": True, "cross": True}}
     default_training = {
-        "steps": 3000,
-        "records": 128,
-        "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.01},
+        "steps": 2400,
+        "records": 64,
+        "optimizer": {"name": "adamw", "lr": 1.5e-3, "weight_decay": 0.01},
         "schedule": {"name": "cosine", "warmup": 200},
     }
     solver = "anyformer.infer.solvers:generate"
@@ -146,7 +147,6 @@ class Translation(Task[Source, Reference, Translated]):
     def metrics(self) -> list[Metric]:
         """BLEU and chrF as sacrebleu computes them, and the share of answers equal to the truth."""
         from anyformer.metrics import ExactMatch
-
         from anyformer_nlp.metrics import Bleu, Chrf
 
         return [Bleu(), Chrf(), ExactMatch("text", "translation")]

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from anyformer.task import Array, Rng
 from pydantic import Field
 
+from anyformer.task import Array, Rng
 from anyformer_nlp.tokenizers import NUM_SPECIAL, TextTokenizer, read_file
 
 WORD = re.compile(r"\w+|[^\w\s]")

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
-from anyformer.task import Array, Frozen, Rng
 from pydantic import Field
+
+from anyformer.task import Array, Frozen, Rng
 
 
 class Augmentation(Frozen):
@@ -24,9 +25,9 @@ class Augmentation(Frozen):
     """`randaugment`: two operations at magnitude 9 of 30; `trivialaugment`: one, at any magnitude of a wider range."""
     flip: bool = True
     """Mirror every second image. Set to false where left and right differ: digits, letters, organs."""
-    shift: float = Field(default=0.1, ge=0, le=0.5)
+    shift: float = Field(default=0.05, ge=0, le=0.5)
     """Move by up to this part of each side, whole pixels; what is uncovered repeats the edge."""
-    erase: float = Field(default=0.25, ge=0, le=1)
+    erase: float = Field(default=0.0, ge=0, le=1)
     """Part of the images in which a rectangle of 2 to 33 % of the area becomes noise."""
 
 

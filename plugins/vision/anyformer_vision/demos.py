@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from anyformer.task import Demo
 
 NUM_VALID = 360
@@ -26,8 +27,8 @@ def digits() -> Demo:
         valid=rows[:NUM_VALID],
         settings={
             "tokenizers": {"image": {"patch": 2}},
-            "config": {"augmentation": {"flip": False, "shift": 0, "erase": 0}, "dropout": 0},
-            "trunk": {"encoder": {"width": 96, "depth": 2, "dropout": 0}},
-            "training": {"steps": 600, "records": 32, "optimizer": {"lr": 2e-3}},
+            "config": {"augmentation": {"flip": False, "shift": 0}},
+            "trunk": {"encoder": {"depth": 2}},
+            "training": {"steps": 600},
         },
     )

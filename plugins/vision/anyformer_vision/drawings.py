@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from anyformer.task import Array
-
 from anyformer_vision.thumbnails import thumbnail
 
 if TYPE_CHECKING:

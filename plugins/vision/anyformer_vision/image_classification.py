@@ -2,7 +2,7 @@
 
 * The transformer of Dosovitskiy et al. 2020, without a class token: the head averages over the patches (Beyer et al. 2022).
 * Every image is brought to one size, so all sequences have the same length and the trunk sees them as a view.
-* Small data is memorised in minutes: training images are flipped, shifted and partly erased, each by its own generator.
+* Small data is memorised in minutes: training images are flipped and shifted, each by its own generator.
 * The nearest class mean, over the pixels, is the baseline to beat; it knows nothing but average shapes.
 """
 
@@ -12,18 +12,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from pydantic import BeforeValidator, Field
+
 from anyformer.data.views import RowSequence
 from anyformer.media import Image
 from anyformer.task import Array, Data, Frozen, Metric, Prediction, Record, Rng, Sample, Task
-from pydantic import BeforeValidator, Field
-
 from anyformer_vision.augment import Augmentation, augment
 from anyformer_vision.thumbnails import ClassMeans, nearest, thumbnail
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from anyformer.nn import Head
     from anyformer.nn.config import Trunk
-    from matplotlib.figure import Figure
 
 SINGULAR = {"images": "image", "labels": "label"}
 """Columns of arrays are often called by the plural; a row of them is one image and one label."""
@@ -66,7 +67,7 @@ class ImageClassification(Task[Photo, Label, Classification]):
 
         augmentation: Augmentation = Augmentation()
         """How a training image is changed each time it is seen."""
-        dropout: float = Field(default=0.1, ge=0, lt=1)
+        dropout: float = Field(default=0.0, ge=0, lt=1)
         """On the mean of the patches."""
         smoothing: float = Field(default=0.1, ge=0, lt=1)
         """Of the labels, in training (Szegedy et al. 2016)."""
@@ -84,17 +85,16 @@ class ImageClassification(Task[Photo, Label, Classification]):
     trunk = "encoder"
     default_trunk = {
         "encoder": {
-            "width": 128,
+            "width": 96,
             "depth": 4,
             "attention": {"heads": 4},
             "position": {"kind": "learned", "length": 256},
-            "dropout": 0.1,
         }
     }
     default_training = {
-        "steps": 2000,
-        "records": 64,
-        "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.05},
+        "steps": 3000,
+        "records": 32,
+        "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.05},
         "schedule": {"name": "cosine", "warmup": 100},
     }
     demo = "anyformer_vision.demos:digits"

@@ -25,7 +25,7 @@ SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".t
 LEFT_BEHIND = ("__MACOSX", "Thumbs.db", "desktop.ini")
 
 
-def folder(path: Path, columns: Sequence[str] | None = None) -> Sequence[dict[str, Any]]:
+def folder(path: Path, columns: Sequence[str] | None = None) -> RowSequence:
     """Rows `{"image": path, "label": class}` of a folder of class folders, of any depth.
 
     Raises `ValueError` for a folder without images, or with other files.
@@ -35,7 +35,7 @@ def folder(path: Path, columns: Sequence[str] | None = None) -> Sequence[dict[st
     return _FolderRows(path, found)
 
 
-def zipped(path: Path, columns: Sequence[str] | None = None) -> Sequence[dict[str, Any]]:
+def zipped(path: Path, columns: Sequence[str] | None = None) -> RowSequence:
     """Rows `{"image": Image, "label": class}` of a zip of class folders, of any depth.
 
     Raises `ValueError` for a file that is no zip, has no images, other files, or a member that is too large.

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from anyformer.task import Array
 
 MAX_SIDE = 32

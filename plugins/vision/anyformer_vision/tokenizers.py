@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import Field, field_validator, model_validator
+
 from anyformer.media import Image
 from anyformer.task import Array, Frozen, Rng, Tokenizer
-from pydantic import Field, field_validator, model_validator
 
 CHANNELS = {"L": 1, "RGB": 3}
 AUTO_SIDE = 64

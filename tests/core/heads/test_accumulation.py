@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 
 import pytest
 import torch
+from torch import Tensor
+
 from anyformer.heads import Classifier, LanguageModel, Quantile, TokenClassifier
 from anyformer.nn import Component, Head, Model, Pack, Part, Parts, build, config
 from anyformer.task import Objective, Tokenizer
-from torch import Tensor
 
 RECORDS, WIDTH, VOCABULARY, PATCHES, HORIZON = 32, 12, 10, 4, 3
 CUTS = {"4 x 8": [8] * 4, "32 x 1": [1] * 32, "uneven": [1, 13, 2, 16]}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+
 from anyformer.heads import Classifier, TokenClassifier
 from anyformer.heads.classifier import pool
 from anyformer.nn import Head, Pack, Part, Stream

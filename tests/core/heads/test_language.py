@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+
 from anyformer.heads import LanguageModel
 from anyformer.nn import Component, Pack, Part, Stream, build, config
 from anyformer.task import Objective, Tokenizer

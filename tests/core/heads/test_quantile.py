@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from anyformer.heads import Quantile
 from anyformer.nn import Pack, Part, Stream
 

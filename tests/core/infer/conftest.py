@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
 from anyformer import plugins
 from anyformer.infer.pipeline import Pipeline
 from anyformer.train.prepare import new_model, new_task, task_settings

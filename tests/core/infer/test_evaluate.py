@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from anyformer.infer.evaluate import Evaluation, evaluate, json_values, score
 from anyformer.infer.pipeline import Pipeline
 from anyformer.metrics import Accuracy

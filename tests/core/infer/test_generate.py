@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from anyformer.data.packs import collate
 from anyformer.heads import LanguageModel
 from anyformer.infer.generate import generate

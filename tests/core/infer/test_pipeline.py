@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from anyformer.infer import pipeline as pipelines
 from anyformer.infer.pipeline import Pipeline
 from anyformer.task import Prediction

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import Field
+
 from anyformer import TaskSpec, TokenizerSpec, hookimpl
 from anyformer.infer.options import Generation
 from anyformer.task import Array, Data, Demo, Frozen, Metric, Prediction, Record, Rng, Sample, Task, Tokenizer
-from pydantic import Field
 
 START, END, MASK = range(3)
 

@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
+
 from anyformer.nn import Memory, Pack, Stream, build, config
 from anyformer.nn.attention import Attention
 from anyformer.nn.trunk import Block
-from torch import Tensor
 
 WIDTH = 12
 LENGTHS, SPANS = [4, 1, 6], [3, 5, 2]

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
+
 from anyformer.nn import Pack
 from anyformer.nn.attend import attend, attention_maps
-from torch import Tensor
 
 E, H = 4, 4
 Bounds = list[list[int]]

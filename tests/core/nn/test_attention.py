@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from anyformer.nn import Cache, Pack, Stream, build, config
 from torch import Tensor
+
+from anyformer.nn import Cache, Pack, Stream, build, config
 
 WIDTH, LENGTHS = 8, [3, 1, 5]
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from anyformer.nn import Cache, Memory, Pack, Stack, Stream, Trunk, build, config
 from torch import Tensor
+
+from anyformer.nn import Cache, Memory, Pack, Stack, Stream, Trunk, build, config
 
 WIDTH = 12
 SOURCE = [4, 2, 6]

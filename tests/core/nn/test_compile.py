@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+
 from anyformer.nn import Pack, Stream, Trunk, build, config
 
 LENGTHS = [

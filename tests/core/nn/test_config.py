@@ -4,8 +4,9 @@ import subprocess
 import sys
 
 import pytest
-from anyformer.nn import config
 from pydantic import ValidationError
+
+from anyformer.nn import config
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ import itertools
 
 import pytest
 import torch
+from torch import Tensor
+
 from anyformer.nn import Pack, masks
 from anyformer.nn.attend import attend, attention_maps
-from torch import Tensor
 
 H, E = 4, 6
 

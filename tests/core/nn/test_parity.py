@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from anyformer.nn import Memory, Pack, Stack, Stream, build, config
 from anyformer.nn.attention import Attention
-from torch import Tensor, nn
 
 WIDTH, HEADS, DEPTH, INNER = 24, 3, 2, 40
 SOURCE, TARGET = [5, 1, 9, 3], [2, 7, 1, 4]

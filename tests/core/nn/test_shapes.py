@@ -10,17 +10,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import anyformer.heads
-import anyformer.nn
 import pytest
 import torch
+from jaxtyping import TypeCheckError
+from torch import nn
+
+import anyformer.heads
+import anyformer.nn
 from anyformer.heads import Classifier
 from anyformer.nn import Pack, Part, Stream
 from anyformer.nn.attend import attend
 from anyformer.nn.attention import Attention
 from anyformer.nn.embedding import StreamEmbedding
-from jaxtyping import TypeCheckError
-from torch import nn
 
 MODULES = [
     importlib.import_module(f"{package.__name__}.{found.name}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+
 from anyformer import plugins
 
 HOOK = "from anyformer.hookspecs import hookimpl\n\n\n@hookimpl\n"

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from anyformer import plugins
 from anyformer.train.engine import Engine
 from anyformer.train.prepare import new_model, new_task, task_settings

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from anyformer import durable
 from anyformer.train import checkpoint
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from anyformer.train.engine import Engine, choose_device
 
 NewEngine = Callable[..., Engine]

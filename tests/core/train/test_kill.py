@@ -1,7 +1,7 @@
 """A run that is killed at any moment and resumed ends as the undisturbed one: weights and optimizer bit for bit.
 
-* The kill is SIGKILL, from within: a counter over every step and all that writes (each sync, rename and removal) kills its own
-  process at a chosen count. So it falls into the middle of a save as often as between two steps.
+* The kill is SIGKILL, from within: a counter over every step and all that writes (each sync, rename and removal) kills its
+  own process at a chosen count. So it falls into the middle of a save as often as between two steps.
 * The quick version forks this process for each attempt; the slow one kills the real shell, from within and by the clock.
 """
 
@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from anyformer import api
 from anyformer.train.engine import Engine
 from anyformer.train.run import Run

@@ -6,10 +6,11 @@ import math
 
 import pytest
 import torch
+from torch import nn
+
 from anyformer.nn import build, config
 from anyformer.train.optimizer import learning_rate_factor, load_state_tensors, optimizer_for, state_tensors
 from anyformer.train.settings import SGD, AdamW, Constant, Cosine, Linear, Optimizer
-from torch import nn
 
 
 def trunk() -> nn.Module:

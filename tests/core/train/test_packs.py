@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
+
 from anyformer.data.packs import collate, cut
 from anyformer.task import Sample
 

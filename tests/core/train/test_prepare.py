@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
 from anyformer import launch, plugins
 from anyformer.artifact import Artifact
 from anyformer.nn import config

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+
 from anyformer import api, durable, plugins
 from anyformer.hookspecs import hookimpl
 from anyformer.train import checkpoint

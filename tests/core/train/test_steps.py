@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from anyformer.data.steps import Draw, Order, model_seed, permutation, record_rng
 
 

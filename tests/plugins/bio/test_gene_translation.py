@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from Bio.Seq import Seq
+
 from anyformer.task import Prediction, Record, validate
 from anyformer_bio.demos import DEMO_TABLES, gene, gene_translation
 from anyformer_bio.gene_translation import Gene, GeneTranslation, Translation
-from Bio.Seq import Seq
 
 RNG = np.random.default_rng(0)
 

@@ -4,8 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import anyformer_bio
 import pytest
+
+import anyformer_bio
 from anyformer.task import resolve
 
 HEAVY = ("torch", "Bio", "sklearn", "matplotlib", "pandas", "transformers", "timm")
@@ -42,6 +43,7 @@ def test_every_target_resolves_and_stands_on_the_page() -> None:
 def test_presets_have_the_published_count_of_weights(name: str, width: int, depth: int, published: int) -> None:
     """Less what stands around the trunk: 33 embedded letters, the tied head (dense, norm, bias), the contact regression."""
     import torch
+
     from anyformer.nn import build
 
     around = 33 * width + (width * width + width) + 2 * width + 33 + (depth * 20 + 1)

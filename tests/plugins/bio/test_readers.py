@@ -5,6 +5,7 @@ import pickle
 from pathlib import Path
 
 import pytest
+
 from anyformer.data import open_data
 from anyformer_bio import anyformer_readers
 from anyformer_bio.readers import fasta

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
+
 from anyformer.task import Prediction, Record, validate
 from anyformer_bio.secondary_structure import Assignment, Protein, SecondaryStructure, Structure
 from anyformer_bio.tokenizers import PROTEIN
-from pydantic import ValidationError
 
 RNG = np.random.default_rng(0)
 

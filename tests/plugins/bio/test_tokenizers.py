@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from anyformer_bio.tokenizers import DNA, PROTEIN, TABLES, Dna, Gene, Protein, known_table
 
 PROTEINS, BASES = "ACDEFGHIKLMNPQRSTVWYBZXUO", "ACGTRYSWKMBDHVN"

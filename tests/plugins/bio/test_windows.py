@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+
 from anyformer_bio.windows import inside, stitch, windows
 
 

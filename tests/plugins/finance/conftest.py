@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from anyformer_finance.forecast import Forecast
 from anyformer_finance.tokenizers import Patches
 

@@ -5,6 +5,7 @@ from datetime import date, datetime
 
 import numpy as np
 import pytest
+
 from anyformer_finance.arrays import Columns, Numbers, Times, numbers, times
 
 

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+
 from anyformer_finance.calendars import complete
 
 

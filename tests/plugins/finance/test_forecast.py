@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from anyformer.task import Prediction
 from anyformer_finance.forecast import Forecast
 from anyformer_finance.schema import Input, Output
@@ -153,6 +154,7 @@ def test_the_head_fits_the_patches(task: Forecast) -> None:
 
 def _streams(task: Forecast, trunk: Any) -> Any:
     import torch
+
     from anyformer.nn.pack import Pack, Stream
 
     patches = task.tokens["patches"].count(task.config.look_back)

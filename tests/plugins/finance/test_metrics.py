@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from anyformer_finance.metrics import Errors, Spread
 from anyformer_finance.schema import Output, Target
 

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
-import anyformer_finance
 import numpy as np
 import pytest
+
+import anyformer_finance
 from anyformer.nn.config import Trunk
 from anyformer.task import Demo, resolve
 from anyformer_finance.forecast import Forecast

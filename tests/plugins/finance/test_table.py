@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from anyformer_finance.table import read_table
 
 Make = Callable[..., list[dict[str, Any]]]

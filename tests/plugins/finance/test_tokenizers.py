@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from anyformer_finance.tokenizers import Patches
 
 

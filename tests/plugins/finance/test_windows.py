@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from anyformer.task import Record
 from anyformer_finance.schema import Input, Target
 from anyformer_finance.windows import scales

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 import sacrebleu
-from anyformer_nlp.metrics import Bleu, Chrf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from anyformer_nlp.metrics import Bleu, Chrf
 
 PAIRS = [
     ("A dog runs.", "A dog is running."),

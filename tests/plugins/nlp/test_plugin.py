@@ -3,8 +3,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import anyformer_nlp
 import pytest
+
+import anyformer_nlp
 from anyformer.task import resolve
 from anyformer_nlp import demos
 
@@ -45,6 +46,7 @@ def test_what_the_page_names_exists() -> None:
 )
 def test_presets_have_the_published_number_of_parameters(name: str, vocabulary: int, parameters: int) -> None:
     import torch
+
     from anyformer.nn import build
     from anyformer_nlp.tokenizers import TextTokenizer
 

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.naive_bayes import MultinomialNB
+
 from anyformer.task import Prediction, Record
 from anyformer_nlp.text_classification import Text, TextClassification
 from anyformer_nlp.tokenizers import END, NUM_SPECIAL, START, Bytes
-from sklearn.naive_bayes import MultinomialNB
 
 RNG = np.random.default_rng(0)
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from anyformer_nlp.tokenizers import END, MASK, NUM_SPECIAL, START, Bpe, Bytes, TextTokenizer
-from anyformer_nlp.words import Words
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from anyformer_nlp.tokenizers import END, MASK, NUM_SPECIAL, START, Bpe, Bytes, TextTokenizer
+from anyformer_nlp.words import Words
 
 CORPUS = ["the cat sat on the mat", "the dog sat on the cat", "Où est le chat ? <s> 小籠包 小籠包 🍜", "the mat"] * 3
 RNG = np.random.default_rng(0)

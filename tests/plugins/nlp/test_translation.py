@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from anyformer.task import Prediction
 from anyformer_nlp import lexicon
 from anyformer_nlp.tokenizers import END, START, Bytes

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from anyformer_vision.augment import Augmentation, augment, erase, shift
 
 RNG = np.random.default_rng(5)

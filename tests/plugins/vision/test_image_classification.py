@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from anyformer.task import Prediction
 from anyformer_vision.image_classification import ImageClassification
 from anyformer_vision.tokenizers import Patches
@@ -134,6 +135,7 @@ def test_unknown_and_too_few_labels(task: ImageClassification) -> None:
 
 def test_one_batch_goes_through_the_model_and_learns() -> None:
     import torch
+
     from anyformer.nn import Pack, Part, build, config
 
     torch.manual_seed(0)

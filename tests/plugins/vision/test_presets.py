@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from anyformer.task import resolve
 from anyformer_vision import anyformer_presets, anyformer_readers, anyformer_tasks, anyformer_tokenizers
 
@@ -11,6 +12,7 @@ from anyformer_vision import anyformer_presets, anyformer_readers, anyformer_tas
 )
 def test_weights_are_as_many_as_published(name: str, num_classes: int, width: int, published: int) -> None:
     import torch
+
     from anyformer.nn import build
 
     settings = anyformer_presets()[name]()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
+
 from anyformer.media import Image
 from anyformer_vision.tokenizers import Patches
 
