@@ -21,6 +21,7 @@ from anyformer.data.packs import collate, cut
 from anyformer.data.steps import Order, model_seed, record_rng
 from anyformer.nn import Model, Parts
 from anyformer.task import Objective, Rng, Sample, Task
+from anyformer.train import memory
 from anyformer.train.optimizer import learning_rate_factor, load_state_tensors, optimizer_for, state_tensors
 from anyformer.train.settings import Training
 
@@ -97,6 +98,7 @@ class Engine:
         self.seconds += time.perf_counter() - started
         if self.step % self.settings.log_every and self.step < self.num_steps:
             return None
+        memory.trim()
         return self._line(norm)
 
     def gradient(self, samples: Sequence[Sample]) -> Tensor:

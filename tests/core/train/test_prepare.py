@@ -22,17 +22,6 @@ def richest(letters: ModuleType) -> type[Task[Any, Any, Any]]:
     return plugins.task("letters/richest")
 
 
-@pytest.fixture
-def small(letters: ModuleType, richest: type[Task[Any, Any, Any]]) -> Callable[..., Artifact]:
-    """A function for an untrained model of the task."""
-
-    def make(*overrides: str) -> Artifact:
-        settings = task_settings(richest, [], overrides)
-        return new_model("letters/richest", new_task(richest, settings, letters.words(8), None), settings, None)[0]
-
-    return make
-
-
 def refused(call: Callable[[], Any]) -> str:
     with pytest.raises(ValueError) as raised:  # noqa: PT011 - the tests look at the message
         call()
@@ -109,9 +98,9 @@ def test_a_preset_replaces_the_trunk(richest: type[Task[Any, Any, Any]]) -> None
 
 
 def test_the_trunk_of_a_model_stays_as_it_is(
-    richest: type[Task[Any, Any, Any]], small: Callable[..., Artifact]
+    richest: type[Task[Any, Any, Any]], new_letters_model: Callable[..., Artifact]
 ) -> None:
-    start = small("trunk.encoder.width=24")
+    start = new_letters_model("richest", "trunk.encoder.width=24")
     trunk = launch.given_trunk(start, None)
     found = task_settings(richest, [], [], trunk)
     assert found.trunk == start.trunk
@@ -152,9 +141,9 @@ def test_the_last_word_on_a_tokenizer_wins(letters: ModuleType, richest: type[Ta
 
 
 def test_the_tokenizer_of_a_model_is_taken_over(
-    letters: ModuleType, richest: type[Task[Any, Any, Any]], small: Callable[..., Artifact]
+    letters: ModuleType, richest: type[Task[Any, Any, Any]], new_letters_model: Callable[..., Artifact]
 ) -> None:
-    start = small("tokenizers.word.most=4")
+    start = new_letters_model("richest", "tokenizers.word.most=4")
     bound = new_task(richest, task_settings(richest, [], []), letters.words(8), start)
     assert bound.tokens["word"] is start.model["letters/richest"].task.tokens["word"]
     asked = task_settings(richest, [], ["tokenizers.word.most=9"])
@@ -166,9 +155,9 @@ def test_the_tokenizer_of_a_model_is_taken_over(
 
 
 def test_what_is_taken_over_is_said(
-    letters: ModuleType, richest: type[Task[Any, Any, Any]], small: Callable[..., Artifact]
+    letters: ModuleType, richest: type[Task[Any, Any, Any]], new_letters_model: Callable[..., Artifact]
 ) -> None:
-    start = small()
+    start = new_letters_model("richest")
     settings: Settings = task_settings(richest, [], [], start.trunk)
     rows = [{"text": "ab", "label": label} for label in ("x", "y")]
     bound = new_task(richest, settings, rows, start)
