@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from anyformer.data.hashing import fingerprint, overlap
-from anyformer.data.sources import _PAIRS, open_data, split
+from anyformer.data.sources import PAIRS, open_data, split
 
 Rows = Sequence[Mapping[str, Any]]
 HELD_OUT = 0.1
@@ -101,7 +101,7 @@ def _named(data: Any) -> Any:
     if isinstance(data, str):
         if data == "none":
             return data
-        if _PAIRS.fullmatch(data) and not Path(data).exists():
+        if PAIRS.fullmatch(data) and not Path(data).exists():
             pairs = (pair.partition("=") for pair in data.split(","))
             return {field: str(Path(path).absolute()) for field, _, path in pairs}
         return str(Path(data).absolute())

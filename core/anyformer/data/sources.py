@@ -39,7 +39,7 @@ __all__ = ["FOLDER", "fingerprint", "open_data", "overlap", "parse_columns", "sp
 FOLDER = "folder/"
 """The key under which a plugin's reader of folders is registered."""
 _SLICE = re.compile(r"(?P<path>.+)\[(?P<start>-?\d*):(?P<stop>-?\d*)(?::(?P<step>-?\d*))?\]")
-_PAIRS = re.compile(r"\w+=[^,]+(,\w+=[^,]+)*")
+PAIRS = re.compile(r"\w+=[^,]+(,\w+=[^,]+)*")
 
 Names = Sequence[str] | Mapping[str, str]
 
@@ -59,7 +59,7 @@ def open_data(
     """
     names = parse_columns(columns) if isinstance(columns, str) else columns
     renames = names if isinstance(names, Mapping) else None
-    if isinstance(data, str) and _PAIRS.fullmatch(data) and not Path(data).exists():
+    if isinstance(data, str) and PAIRS.fullmatch(data) and not Path(data).exists():
         data = dict(pair.split("=", 1) for pair in data.split(","))
     if isinstance(data, str | Path):
         rows = _from_path(data, names, reader, _known(readers))

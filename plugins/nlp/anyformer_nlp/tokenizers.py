@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 START, END, MASK = range(3)
 NUM_SPECIAL = 3
+LONGEST_WORD = 200
+"""Characters without a space that are learned and read as one word."""
 
 
 class TextTokenizer(Tokenizer):
@@ -60,7 +62,7 @@ class TextTokenizer(Tokenizer):
 
     def encode(self, raw: Any) -> dict[str, Array]:
         """A text to `{"ids": int64 [L]}`, without start and end; raises `ValueError` for what cannot be read."""
-        text = self._checked(raw, self.config.max_characters)
+        text = self._checked(raw)
         if not self.pieces:
             raise ValueError(f"this {type(self).__name__} tokenizer has learned nothing yet; call fit or load first")
         return {"ids": self._ids(text) + NUM_SPECIAL}
@@ -77,11 +79,12 @@ class TextTokenizer(Tokenizer):
         data = b"".join(self.pieces[index - NUM_SPECIAL] for index in found.tolist() if index >= NUM_SPECIAL)
         return codecs.getincrementaldecoder("utf-8")("replace").decode(data, final)
 
-    def _checked(self, raw: Any, longest: int | None = None) -> str:
+    def _checked(self, raw: Any) -> str:
         """`raw` as a text that can be read, lowered if so configured."""
         if not isinstance(raw, str):
             raise ValueError(f"a text is expected; got {type(raw).__name__}: {str(raw)[:60]!r}")
-        if longest is not None and len(raw) > longest:
+        longest = self.config.max_characters
+        if len(raw) > longest:
             raise ValueError(
                 f"the text has {len(raw):,} characters; at most {longest:,} are accepted: split it, "
                 "or set the tokenizer's max_characters"
@@ -138,11 +141,13 @@ class Bpe(TextTokenizer):
 
     def fit(self, corpus: Iterable[Any], rng: Rng) -> None:
         """Learn the merges from texts; the same corpus gives the same ids."""
+        from tokenizers import Regex, models, pre_tokenizers, trainers
         from tokenizers import Tokenizer as RustTokenizer
-        from tokenizers import models, pre_tokenizers, trainers
 
         self.rust = RustTokenizer(models.BPE())
-        self.rust.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        # Learning takes the square of a word's length in time, and a text without spaces is one word.
+        pieces = pre_tokenizers.Split(Regex(rf"\S{{{LONGEST_WORD}}}"), "isolated")
+        self.rust.pre_tokenizer = pre_tokenizers.Sequence([pieces, pre_tokenizers.ByteLevel(add_prefix_space=False)])
         trainer = trainers.BpeTrainer(
             vocab_size=self.config.vocabulary_size - NUM_SPECIAL,
             min_frequency=self.config.min_frequency,

@@ -130,9 +130,13 @@ class Translation(Task[Source, Reference, Translated]):
         ]
 
     def head(self, trunk: Trunk) -> Head:
-        """The next token, by the embedding's own table."""
+        """The next token, by the embedding's own table. Raises `ValueError` for a decoder that sees what it is to write."""
         from anyformer.heads import LanguageModel
 
+        if not trunk.output.causal or not trunk.output.cross:
+            raise ValueError(
+                "a translation is written left to right from a text: trunk.decoder needs causal=true, cross=true"
+            )
         return LanguageModel(
             trunk.output.width, self.tokens["text"].vocabulary_size, stream="target", smoothing=self.config.smoothing
         )

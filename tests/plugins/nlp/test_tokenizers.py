@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -178,3 +179,13 @@ def test_a_panic_of_the_library_is_a_value_error(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ValueError, match="the tokenizers library cannot read this text") as caught:
         BPE.encode("text")
     assert "\n" not in str(caught.value)
+
+
+def test_a_text_without_spaces_is_learned_and_read_in_time() -> None:
+    """Learning takes the square of a word's length: a word of 300,000 letters must not be one word to it."""
+    tokenizer = Bpe(Bpe.Config(vocabulary_size=300))
+    text = "abcdefghij" * 30_000
+    began = time.perf_counter()
+    tokenizer.fit([text, "a b c"], np.random.default_rng(0))
+    assert tokenizer.decode(tokenizer.encode(text)["ids"]) == text
+    assert time.perf_counter() - began < 20

@@ -103,5 +103,16 @@ def test_a_text_that_is_none_is_refused() -> None:
 
 
 def test_the_head_shares_the_table_of_the_tokens() -> None:
-    head = made().head(SimpleNamespace(output=SimpleNamespace(width=16)))  # type: ignore[arg-type]
+    head = made().head(SimpleNamespace(output=SimpleNamespace(width=16, causal=True, cross=True)))  # type: ignore[arg-type]
     assert (head.stream, head.tied, tuple(head.output.weight.shape)) == ("target", True, (259, 16))
+
+
+@pytest.mark.parametrize("half", [{"causal": False, "cross": True}, {"causal": True, "cross": False}], ids=str)
+def test_a_decoder_that_sees_its_answer_is_refused(half: dict[str, bool]) -> None:
+    from anyformer.nn.config import Trunk
+
+    trunk = Trunk.model_validate({"encoder": {"width": 8, "attention": {"heads": 1}}, "decoder": {
+        "width": 8, "attention": {"heads": 1}, **half}})  # fmt: skip
+    tokenizers = {"text": Bytes(Bytes.Config())}
+    with pytest.raises(ValueError, match=r"trunk\.decoder needs causal=true, cross=true"):
+        Translation(Translation.Config(), tokenizers).head(trunk)
