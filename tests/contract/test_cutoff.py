@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from anyformer.heads import LanguageModel
 from anyformer.task import Data, Record, Sample, Task
 from anyformer.testing.cutoff import Timeline, changed_token_reaches
 from anyformer.testing.subject import Subject
@@ -88,7 +89,13 @@ def test_rows_that_input_and_target_share_are_a_leak(kind: type[Walk]) -> None:
 def test_a_decoder_that_sees_ahead_is_found(causal: bool) -> None:
     honest = Subject.of("nlp/translation")
     decoder = {**honest.kind.default_trunk["decoder"], "causal": causal}
-    kind = type("Sighted", (honest.kind,), {"default_trunk": {**honest.kind.default_trunk, "decoder": decoder}})
+
+    def head(task: Any, trunk: Any) -> LanguageModel:
+        """The task's own, without its refusal of a decoder that sees ahead."""
+        return LanguageModel(trunk.output.width, task.tokens["text"].vocabulary_size)
+
+    sighted = {"default_trunk": {**honest.kind.default_trunk, "decoder": decoder}, "head": head}
+    kind = type("Sighted", (honest.kind,), sighted)
     leak = changed_token_reaches(Subject(honest.id, kind, honest.rows).model())
     assert (leak == "") == causal
     assert causal or "of the target changed, and before it logits differs by up to" in leak

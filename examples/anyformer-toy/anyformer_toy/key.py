@@ -48,8 +48,7 @@ class Closeness(Metric):
     def row(self, output, target):
         found, true = KEYS.index(output.key), KEYS.index(target.key)
         in_mode, across = {0: 1.0, 5: 0.5, 7: 0.5}, {0: 0.2, 9 if found > true else 3: 0.3}
-        near = in_mode if found // 12 == true // 12 else across
-        return [near.get((found - true) % 12, 0.0)]
+        return [(in_mode if found // 12 == true // 12 else across).get((found - true) % 12, 0.0)]
 
     def scores(self, rows):
         return {"closeness": float(rows.mean())}
