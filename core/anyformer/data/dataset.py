@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,14 +98,19 @@ def _share(valid: Any) -> float | None:
 def _named(data: Any) -> Any:
     """Data as run.yaml keeps it: paths made absolute, so that a resume finds them from anywhere."""
     if isinstance(data, Path):
-        return str(data.absolute())
+        return _absolute(data)
     if isinstance(data, str):
         if data == "none":
             return data
         if PAIRS.fullmatch(data) and not Path(data).exists():
             pairs = (pair.partition("=") for pair in data.split(","))
-            return {field: str(Path(path).absolute()) for field, _, path in pairs}
-        return str(Path(data).absolute())
+            return {field: _absolute(path) for field, _, path in pairs}
+        return _absolute(data)
     if isinstance(data, Mapping) and all(isinstance(value, str | Path) for value in data.values()):
-        return {field: str(Path(path).absolute()) for field, path in data.items()}
+        return {field: _absolute(path) for field, path in data.items()}
     return IN_MEMORY
+
+
+def _absolute(path: str | Path) -> str:
+    """A path from the root, without `..`, links left as they are."""
+    return os.path.abspath(path)

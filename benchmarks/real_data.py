@@ -1,0 +1,74 @@
+"""Six tasks on real data, from scratch, beside their baselines: `uv run python -m benchmarks.real_data [NAME ...]`.
+
+Each is one command of the shell, printed before it runs; a run that is already finished under `runs/` is read, not repeated.
+The data lies in `../shared/data` beside the repository. Scores, intervals and minutes go to `results/real_data.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.machine import machine
+
+ROOT = Path(__file__).parent.parent
+DATA = ROOT.parent / "shared" / "data"
+RUNS: dict[str, tuple[str, str, str, list[str]]] = {
+    "sst2": ("nlp/text-classification", "nlp/sst2/train.tsv", "nlp/sst2/dev.tsv",
+             ["--columns", "text,label", "config.token_dropout=0.5", "config.dropout=0.5"]),
+    "multi30k": ("nlp/translation", "text=nlp/multi30k_en_de/train.en.gz,translation=nlp/multi30k_en_de/train.de.gz",
+                 "text=nlp/multi30k_en_de/test_2016_flickr.en.gz,translation=nlp/multi30k_en_de/test_2016_flickr.de.gz", []),
+    "fashion": ("vision/image-classification", "vision/fashion_mnist5/train.npz", "vision/fashion_mnist5/valid.npz",
+                ["tokenizers.image.patch=7"]),
+    "ss": ("bio/secondary-structure", "protein/flip_secondary_structure/train.jsonl.gz",
+           "protein/flip_secondary_structure/valid.jsonl.gz", []),
+    "etth1": ("finance/forecast", "finance/ett/ETTh1.csv.gz[0:8640]", "finance/ett/ETTh1.csv.gz[11184:14400]",
+              ["config.look_back=336", "config.horizon=96"]),
+    "exchange": ("finance/forecast", "finance/exchange_rate/train.csv.gz", "finance/exchange_rate/valid.csv.gz",
+                 ["config.look_back=96", "config.horizon=96", "training.steps=300"]),
+}  # fmt: skip
+"""Name: task, training data, held-out data, settings."""
+
+
+def command(name: str) -> list[str]:
+    """The command of one run, as it would be typed in the repository."""
+    task, train, valid, settings = RUNS[name]
+    return ["anyformer", "finetune", task, "--data", _paths(train), "--valid", _paths(valid), "--out", f"runs/{name}",
+            *settings]  # fmt: skip
+
+
+def _paths(named: str) -> str:
+    """The data's path, or each path of `field=path,field=path`, as seen from the repository."""
+    pairs = [part.rpartition("=") for part in named.split(",")]
+    return ",".join(f"{field}{equals}../shared/data/{path}" for field, equals, path in pairs)
+
+
+def main(names: list[str]) -> None:
+    """Train what is not there yet, then print and keep all that is."""
+    rows = {}
+    for name in names or list(RUNS):
+        folder = ROOT / "runs" / name
+        print(f"$ {shlex.join(command(name))}", flush=True)
+        if not (folder / "scores.json").is_file():
+            subprocess.run([Path(sys.executable).with_name("anyformer"), *command(name)[1:]], cwd=ROOT, check=True)
+        found = json.loads((folder / "scores.json").read_text())
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        minutes = round(json.loads(lines[-1])["seconds"] / 60, 1)
+        rows[name] = {
+            "command": shlex.join(command(name)), "records": found["records"], "scores": found["scores"],
+            "baselines": found["baselines"], "verdict": found["verdict"], "training_minutes": minutes,
+        }  # fmt: skip
+        for metric, score in found["scores"].items():
+            beside = ", ".join(f"{method} {values[metric]:.4f}" for method, values in found["baselines"].items())
+            print(f"  {metric} {score['value']:.4f} ({score['low']:.4f} to {score['high']:.4f}); {beside}")
+        print(f"  {found['verdict']}, {minutes} minutes of training", flush=True)
+    path = Path(__file__).parent / "results" / "real_data.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
