@@ -31,7 +31,9 @@ class Dataset:
     def valid_name(self) -> str:
         """What the held-out rows are called in a report."""
         valid = self.asked["valid"]
-        return f"{valid:.0%} of {self.asked['data']}, held out" if isinstance(valid, float) else str(valid)
+        if isinstance(valid, float):
+            return f"{valid:.0%} of {_said(self.asked['data'])}, held out"
+        return _said(valid)
 
     @classmethod
     def open(cls, data: Any, valid: Any, columns: Any, seed: int, temporal: bool) -> Dataset:
@@ -114,3 +116,8 @@ def _named(data: Any) -> Any:
 def _absolute(path: str | Path) -> str:
     """A path from the root, without `..`, links left as they are."""
     return os.path.abspath(path)
+
+
+def _said(data: Any) -> str:
+    """Where data came from, in a line."""
+    return ",".join(f"{field}={path}" for field, path in data.items()) if isinstance(data, Mapping) else str(data)
