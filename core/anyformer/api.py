@@ -43,7 +43,7 @@ def load(path: str | Path, device: str = "cpu") -> Artifact:
 
 
 def pipeline(task: str | None = None, *, model: str | Path | Artifact, device: str = "cpu") -> Pipeline:
-    """A task made callable: `pipeline("nlp/translation", model="runs/en-de")({"text": "A dog runs."})`.
+    """A task made callable: `pipeline("weather/rain-tomorrow", model="runs/rain")({"week": [...]})`.
 
     Args:
         task: full or bare id; without it, the only task of the model.
@@ -114,7 +114,7 @@ def pretrain(
     model: str | Path | Artifact | None = None, preset: str | None = None,
     settings: Mapping[str, Any] | str | Path | None = None, overrides: Sequence[str] = (),
 ) -> Run:  # fmt: skip
-    """Train a trunk without labels: `pretrain("next-token", tokenizer="nlp/bpe", data="books/*.txt", out="runs/books")`.
+    """Train a trunk without labels: `pretrain("next-token", tokenizer="weather/codes", data="reports/*.txt", out="runs/reports")`.
 
     Args:
         objective: `next-token` or `masked-token`.

@@ -44,7 +44,7 @@ def anyformer_presets() -> Mapping[str, Callable[[], Any]]:  # type: ignore[empt
 
 @hookspec
 def anyformer_readers() -> Mapping[str, str]:  # type: ignore[empty-body]
-    """File suffix (`.fasta`) or format name (`ohlcv`) to the lazy reference of a reader: a function
+    """File suffix (`.metar`) or format name (`stations`) to the lazy reference of a reader: a function
     `(path, columns) -> Sequence[Mapping]` that gives raw rows by random access. The key `folder/` reads a folder. Called
     once, when a file is opened or plugins are listed.
     """

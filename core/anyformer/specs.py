@@ -20,7 +20,7 @@ class TaskSpec:
 
 @dataclass(frozen=True)
 class TokenizerSpec:
-    """Where a tokenizer lives and what it does, so that `pretrain(tokenizer="nlp/bpe")` finds it."""
+    """Where a tokenizer lives and what it does, so that `pretrain(tokenizer="weather/codes")` finds it."""
 
     target: str
     summary: str

@@ -188,7 +188,7 @@ class Task(Generic[InputT, TargetT, OutputT]):
     """Of one call: beam size, threshold, seed."""
 
     tokenizers: ClassVar[dict[str, str]] = {}
-    """Name to lazy reference, e.g. `{"text": "anyformer_nlp.tokenizers:Bpe"}`."""
+    """Name to lazy reference, e.g. `{"text": "anyformer_weather.tokenizers:Codes"}`."""
     trunk: ClassVar[Literal["encoder", "decoder", "both"]] = "encoder"
     """Which half of the Transformer it needs."""
     default_trunk: ClassVar[Mapping[str, Any]] = {}
