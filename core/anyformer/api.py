@@ -114,7 +114,7 @@ def pretrain(
     model: str | Path | Artifact | None = None, preset: str | None = None,
     settings: Mapping[str, Any] | str | Path | None = None, overrides: Sequence[str] = (),
 ) -> Run:  # fmt: skip
-    """Train a trunk without labels: `pretrain("next-token", tokenizer="weather/codes", data="reports/*.txt", out="runs/reports")`.
+    """Train a trunk without labels: `pretrain("next-token", tokenizer="weather/codes", data="*.txt", out="runs/reports")`.
 
     Args:
         objective: `next-token` or `masked-token`.

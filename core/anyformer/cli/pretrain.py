@@ -15,7 +15,9 @@ def command(
     objective: Annotated[str, typer.Argument(help="next-token or masked-token.")],
     overrides: given.Overrides = None,
     *,
-    tokenizer: Annotated[str, typer.Option("--tokenizer", help="Id of a plugin's tokenizer, for example weather/codes.")],
+    tokenizer: Annotated[
+        str, typer.Option("--tokenizer", help="Id of a plugin's tokenizer, for example weather/codes.")
+    ],
     data: given.DataOption,
     out: given.OutOption,
     valid: given.ValidOption = None,
