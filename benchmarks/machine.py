@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 
@@ -17,3 +19,14 @@ def machine() -> dict[str, Any]:
         model = names[0] if names else model
     packages = {name: version(name) for name in ("anyformer", "torch", "numpy", "pydantic", "typer")}
     return {"processor": model, "cores": os.cpu_count(), "python": platform.python_version(), **packages}
+
+
+def keep(name: str, rows: list[Any] | dict[str, Any]) -> None:
+    """Write `results/NAME.json`. Rows by name join those that the same machine and versions left there before."""
+    path = Path(__file__).parent / "results" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    here = machine()
+    if isinstance(rows, dict) and path.is_file():
+        before = json.loads(path.read_text())
+        rows = {**before["rows"], **rows} if before["machine"] == here else rows
+    path.write_text(json.dumps({"machine": here, "rows": rows}, indent=1) + "\n")

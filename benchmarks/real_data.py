@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.machine import machine
+from benchmarks.machine import keep
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT.parent / "shared" / "data"
@@ -65,9 +65,7 @@ def main(names: list[str]) -> None:
             beside = ", ".join(f"{method} {values[metric]:.4f}" for method, values in found["baselines"].items())
             print(f"  {metric} {score['value']:.4f} ({score['low']:.4f} to {score['high']:.4f}); {beside}")
         print(f"  {found['verdict']}, {minutes} minutes of training", flush=True)
-    path = Path(__file__).parent / "results" / "real_data.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+    keep("real_data", rows)
 
 
 if __name__ == "__main__":

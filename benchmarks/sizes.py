@@ -6,7 +6,6 @@ and its CUDA libraries stand apart, because they are the same for all. Import is
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
@@ -14,7 +13,7 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-from benchmarks.machine import machine
+from benchmarks.machine import keep
 
 ROOT = Path(__file__).parent.parent
 PARTS = {"core": "anyformer.task", "nlp": "anyformer_nlp", "vision": "anyformer_vision", "bio": "anyformer_bio",
@@ -71,9 +70,7 @@ def main() -> None:
             rows.append(row)
             sizes = f"{row['megabytes']:>5} MB + torch {row['torch_megabytes']} MB"
             print(f"{row['distribution']:<20} {sizes}, import {row['import_seconds']} s")
-    path = Path(__file__).parent / "results" / "sizes.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+    keep("sizes", rows)
 
 
 if __name__ == "__main__":

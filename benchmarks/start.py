@@ -5,7 +5,6 @@ Each command runs once to warm up, then five times; the median is printed, besid
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
@@ -13,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.machine import machine
+from benchmarks.machine import keep
 
 COMMANDS = (["--help"], ["plugins"], ["tasks", "--json"])
 HEAVY = ("torch", "transformers", "timm", "Bio", "sklearn", "matplotlib", "pandas")
@@ -53,9 +52,7 @@ def main() -> None:
         rows.append({"command": " ".join(["anyformer", *arguments]), "median": statistics.median(times), "all": times})
         rows[-1]["imports"] = imported(arguments)
         print(f"{rows[-1]['command']:<24} {rows[-1]['median']:.3f} s   heavy imports: {rows[-1]['imports'] or 'none'}")
-    path = Path(__file__).parent / "results" / "start.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+    keep("start", rows)
 
 
 if __name__ == "__main__":

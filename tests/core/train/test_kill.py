@@ -27,6 +27,8 @@ from anyformer.train.engine import Engine
 from anyformer.train.run import Run
 
 STEPS = 80
+LONG_ENOUGH = "training.steps=1500"
+"""So that a quick machine does not finish before the tenth kill."""
 SETTINGS = [f"training.steps={STEPS}", "training.save_every=4", "training.log_every=3", "training.evaluate_every=10"]
 KILLER = '''"""Kills this process with SIGKILL at the KILL_AT-th sync, rename or removal."""
 import os, shutil, signal
@@ -146,7 +148,7 @@ def test_the_shell_killed_ten_times(letters: ModuleType, letters_folder: Path, t
         asked = ["resume", str(folder)]
         if not (folder / "run.yaml").exists():
             data = [f"--data={tmp_path / 'train.jsonl'}", f"--valid={tmp_path / 'valid.jsonl'}"]
-            asked = ["finetune", "letters/richest", *data, f"--out={folder}", *SETTINGS]
+            asked = ["finetune", "letters/richest", *data, f"--out={folder}", *SETTINGS, LONG_ENOUGH]
         return subprocess.Popen(
             [*shell, *asked], env={**environment, "KILL_AT": str(kill_at)}, text=True, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
