@@ -9,14 +9,18 @@ from anyformer.lazy import load
 if TYPE_CHECKING:
     from anyformer.heads.classifier import Classifier, TokenClassifier
     from anyformer.heads.language import LanguageModel
+    from anyformer.heads.pooled import Pooled
     from anyformer.heads.quantile import Quantile
+    from anyformer.heads.span import Span
 
 _NAMES = {
     "classifier": ("Classifier", "TokenClassifier"),
     "language": ("LanguageModel",),
+    "pooled": ("Pooled",),
     "quantile": ("Quantile",),
+    "span": ("Span",),
 }
-__all__ = ["Classifier", "LanguageModel", "Quantile", "TokenClassifier"]
+__all__ = ["Classifier", "LanguageModel", "Pooled", "Quantile", "Span", "TokenClassifier"]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from anyformer.heads.loss import count, cross_entropy_sum
-from anyformer.nn.layers import initialise
+from anyformer.nn.layers import ACTIVATIONS, initialise
 from anyformer.nn.model import Head
 from anyformer.nn.pack import Pack, Parts, Streams
 from anyformer.task import Prediction
@@ -38,14 +38,16 @@ class Classifier(Head):
     """One label for a sequence. Target part `label`: one id a sequence, -100 where there is none."""
 
     def __init__(
-        self, width: int, num_labels: int, pool: Pool = "mean", hidden: bool = False, dropout: float = 0.0,
+        self, width: int, num_labels: int, pool: Pool = "mean", hidden: str | None = None, dropout: float = 0.0,
         smoothing: float = 0.0, stream: str = "source",
     ) -> None:  # fmt: skip
+        """`hidden` names the activation of a layer before the labels: `tanh` (BERT), `relu` (DistilBERT)."""
         super().__init__()
         self.pool: Pool = pool
         self.stream = stream
         self.smoothing = smoothing
         self.hidden = nn.Linear(width, width) if hidden else None
+        self.activation = ACTIVATIONS[hidden] if hidden else None
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(width, num_labels)
         initialise(self)
@@ -56,8 +58,8 @@ class Classifier(Head):
         x_BD = pool(stream.x_TD, stream.pack, self.pool)
         if at is not None:
             x_BD = x_BD[at]
-        if self.hidden is not None:
-            x_BD = torch.tanh(self.hidden(self.dropout(x_BD)))
+        if self.hidden is not None and self.activation is not None:
+            x_BD = self.activation(self.hidden(self.dropout(x_BD)))
         return self.output(self.dropout(x_BD))
 
     def weigh(self, targets: Parts) -> dict[str, Tensor]:

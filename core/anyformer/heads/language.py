@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from anyformer.heads.loss import IGNORED, count, cross_entropy_sum
 from anyformer.nn.embedding import StreamEmbedding
-from anyformer.nn.layers import initialise
+from anyformer.nn.layers import ACTIVATIONS, initialise
 from anyformer.nn.model import Embedding, Head
 from anyformer.nn.pack import Parts, Streams
 from anyformer.task import Prediction
@@ -25,12 +25,19 @@ class LanguageModel(Head):
 
     def __init__(
         self, width: int, vocabulary_size: int, stream: str = "target", tied: bool = True, smoothing: float = 0.0,
-        bias: bool = False,
+        bias: bool = False, hidden: str | None = None, epsilon: float = 1e-12, scale: float = 1.0,
     ) -> None:  # fmt: skip
+        """`hidden` names the activation of a layer, with a norm, before the vocabulary (BERT); `scale` multiplies what it
+        reads (T5).
+        """
         super().__init__()
         self.stream = stream
         self.tied = tied
         self.smoothing = smoothing
+        self.scale = scale
+        self.hidden = None if hidden is None else nn.Linear(width, width)
+        self.activation = None if hidden is None else ACTIVATIONS[hidden]
+        self.norm = None if hidden is None else nn.LayerNorm(width, eps=epsilon)
         self.output = nn.Linear(width, vocabulary_size, bias=bias)
         initialise(self)
 
@@ -46,7 +53,10 @@ class LanguageModel(Head):
     def forward(self, streams: Streams, at: Int[Tensor, "N"] | None = None) -> Float[Tensor, "N V"]:
         """Streams [T, D] to logits [T, V], or [N, V] at the tokens `at` [N]."""
         x_TD = streams[self.stream].x_TD
-        return self.output(x_TD if at is None else x_TD[at])
+        x_ND = x_TD if at is None else x_TD[at]
+        if self.hidden is not None and self.activation is not None and self.norm is not None:
+            x_ND = self.norm(self.activation(self.hidden(x_ND)))
+        return self.output(x_ND if self.scale == 1 else x_ND * self.scale)
 
     def weigh(self, targets: Parts) -> dict[str, Tensor]:
         """The number of labelled tokens."""

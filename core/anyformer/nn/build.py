@@ -11,7 +11,7 @@ from torch import nn
 
 from anyformer.nn import config
 from anyformer.nn.attention import Attention
-from anyformer.nn.embedding import PatchEmbedding, Positions, StreamEmbedding, TokenEmbedding
+from anyformer.nn.embedding import Masked, PatchEmbedding, Positions, StreamEmbedding, TokenEmbedding
 from anyformer.nn.layers import FeedForward, LayerScale, initialise, norm
 from anyformer.nn.places import places
 from anyformer.nn.trunk import Block, ParallelBlock, Residual, Stack, Trunk
@@ -96,11 +96,11 @@ def _shrink_residuals(blocks: list[Any], num_residuals: int) -> None:
                 layer.weight.div_(math.sqrt(num_residuals))
 
 
-def embedding_for(settings: config.Trunk, tokenizers: Mapping[str, Any]) -> StreamEmbedding:
+def embedding_for(settings: config.Trunk, tokenizers: Mapping[str, Any], num_prefix: int = 0) -> StreamEmbedding:
     """The default embedding of a trunk: one for each stack, by its tokenizer.
 
     With one tokenizer both streams share its table, if their widths are equal; with two, they are called `source` and
-    `target`.
+    `target`. `num_prefix` class tokens go before each sequence of patches.
     """
     only = next(iter(tokenizers.values())) if len(tokenizers) == 1 else None
     modules: dict[str, nn.Module] = {}
@@ -108,21 +108,25 @@ def embedding_for(settings: config.Trunk, tokenizers: Mapping[str, Any]) -> Stre
         tokenizer = only if only is not None else tokenizers.get(name)
         if tokenizer is None:
             raise ValueError(f"the stream {name!r} has no tokenizer; the task has: {', '.join(tokenizers) or 'none'}")
-        modules[name] = _embed(stack_settings, tokenizer)
+        modules[name] = _embed(stack_settings, tokenizer, num_prefix)
         initialise(modules[name])
     if only is not None and len(modules) == 2 and settings.stacks["source"].width == settings.stacks["target"].width:
         _share_table(modules["source"], modules["target"])
     return StreamEmbedding(modules)
 
 
-def _embed(settings: config.Stack, tokenizer: Any) -> nn.Module:
-    position = settings.position
-    positions = Positions(position.kind, settings.width, position.length, position.base)
+def _embed(settings: config.Stack, tokenizer: Any, num_prefix: int) -> nn.Module:
+    of, width = settings.embedding, settings.width
+    positions = Positions(settings.position, width)
+    last_norm = norm(width, settings.norm) if of.norm else None
     if tokenizer.patch_width:
-        return PatchEmbedding(tokenizer.patch_width, settings.width, positions)
+        return PatchEmbedding(tokenizer.patch_width, width, positions, of.bias, num_prefix, last_norm)
     # Sinusoids have unit amplitude; the table is scaled up to stand beside them, as in Vaswani et al. 2017.
-    scale = math.sqrt(settings.width) if position.kind == "sinusoidal" else 1.0
-    return TokenEmbedding(tokenizer.vocabulary_size, settings.width, positions, scale)
+    scale = of.scale or (math.sqrt(width) if settings.position.kind == "sinusoidal" else 1.0)
+    masked = None
+    if of.expected_masked is not None and tokenizer.mask_id is not None:
+        masked = Masked(tokenizer.mask_id, of.expected_masked)
+    return TokenEmbedding(tokenizer.vocabulary_size, width, positions, scale, of.segments, masked, last_norm)
 
 
 def _share_table(source: nn.Module, target: nn.Module) -> None:

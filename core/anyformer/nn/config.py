@@ -76,6 +76,25 @@ class Position(Frozen):
     """Rows of the relative table."""
     furthest: int = Field(default=128, ge=2)
     """Distance from which on relative positions share one bucket."""
+    offset: int = Field(default=0, ge=0)
+    """Rows of a learned table before that of the first token: BART and RoBERTa keep two, which nothing reads."""
+    halves: bool = False
+    """Sinusoidal positions with all sines before all cosines (Marian), instead of one after another."""
+
+
+class Embedding(Frozen):
+    """What stands between the tokenizer and the first block, beside the table and its positions."""
+
+    norm: bool = False
+    """A norm of the stack's kind after positions are added (BERT)."""
+    bias: bool = True
+    """Bias of the projection of continuous patches."""
+    scale: float | None = Field(default=None, gt=0)
+    """Factor of token vectors. None: 1, or the root of the width beside sinusoidal positions (Vaswani et al. 2017)."""
+    segments: int = Field(default=0, ge=0)
+    """Rows of a table of segments, chosen token by token by the part `<stream>_segments` (BERT); absent, all are 0."""
+    expected_masked: float | None = Field(default=None, ge=0, lt=1)
+    """Share of mask tokens to expect: their vectors are 0 and the others are scaled as if so many were hidden (ESM-2)."""
 
 
 class FeedForward(Frozen):
@@ -119,6 +138,7 @@ class Stack(Frozen):
     memory_width: int | None = Field(default=None, ge=1)
     """Width of the memory that cross-attention reads. None: the encoder's, or the stack's own where it stands alone."""
     attention: Attention = Attention()
+    embedding: Embedding = Embedding()
     position: Position = Position()
     feed_forward: FeedForward = FeedForward()
     norm: Norm = Norm()
@@ -149,6 +169,8 @@ class Stack(Frozen):
                 f"rotary positions turn an even number of a head's coordinates, at most all; {turned} of {self.head_width} "
                 "were asked for (position.width)"
             )
+        if self.position.halves and self.width % 2:
+            raise ValueError(f"sines before cosines (position.halves) need an even width; it is {self.width}")
         if self.parallel and (self.cross or self.norm.place == "post"):
             raise ValueError("a parallel block has pre-norm and no cross-attention")
         return self

@@ -22,6 +22,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu_tanh": partial(F.gelu, approximate="tanh"),
     "relu": F.relu,
     "silu": F.silu,
+    "tanh": torch.tanh,
 }
 
 
@@ -146,11 +147,15 @@ class StochasticDepth(nn.Module):
         return x_TD * kept_B[pack.sequence_T, None]
 
 
-def sinusoids(positions: Int[Tensor, "T"], width: int, base: float, dtype: torch.dtype) -> Float[Tensor, "T D"]:
-    """Sinusoidal positions (Vaswani et al. 2017): sines in even columns, cosines in odd ones."""
+def sinusoids(
+    positions: Int[Tensor, "T"], width: int, base: float, dtype: torch.dtype, halves: bool = False
+) -> Float[Tensor, "T D"]:
+    """Sinusoidal positions (Vaswani et al. 2017): sines in even columns, cosines in odd ones, or one half each."""
     wide = torch.float64 if dtype == torch.float64 else torch.float32
     steps = torch.arange(0, width, 2, dtype=wide, device=positions.device)
     angles = positions.to(wide)[:, None] * base ** (-steps / width)
+    if halves:
+        return torch.cat([angles.sin(), angles.cos()], dim=-1).to(dtype)
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :width].to(dtype)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from anyformer.nn.pack import Parts, Streams
 
 if TYPE_CHECKING:
+    from anyformer.nn.attention import Watch
     from anyformer.nn.cache import Cache
     from anyformer.nn.trunk import Trunk
     from anyformer.task import Objective, Prediction, Task
@@ -43,6 +44,10 @@ class Head(nn.Module):
 
     def tie(self, embedding: Embedding) -> None:
         """Share weights with the embedding of the same component; called once, when the component is built."""
+
+    def watch(self) -> Watch | None:
+        """What is to see the attention maps of the pass that begins; called once before each. Most heads need none."""
+        return None
 
     def forward(self, streams: Streams, at: Int[Tensor, "N"] | None = None) -> Any:
         """Streams [T, D] to the head's output; `at` [N] picks the only tokens of its stream that matter."""
@@ -82,7 +87,7 @@ class Model(nn.Module):
 
     def encode(self, parts: Parts, component: str) -> Streams:
         """Parts [T, ...] to the trunk's output streams [T, D], through the component's embedding."""
-        return self.trunk(self[component].embedding(parts))
+        return self.trunk(self[component].embedding(parts), watch=self[component].head.watch())
 
     def forward(self, parts: Parts, targets: Parts, component: str) -> dict[str, Tensor]:
         """Sums of the component's loss by term, scalars: what a training step calls, compiles and shards."""

@@ -118,6 +118,8 @@ class Stream:
     pack: Pack
     position_TD: Float[Tensor, "T D"] | None = None
     """Positions that go to queries and keys only."""
+    between_NTD: Float[Tensor, "N T D"] | None = None
+    """Added after each of the first N blocks (YOLOS, Fang et al. 2021, https://arxiv.org/abs/2106.00666)."""
 
 
 Parts = dict[str, Part]

@@ -124,8 +124,11 @@ class Stack(nn.Module):
         """A stream [T, D] to a stream [T, D]; with a cache, the pack holds only the tokens that are new."""
         stream = replace(stream, x_TD=self.dropout(stream.x_TD))
         place = None if self.positions is None else self.positions(stream.x_TD, stream.pack)
+        between_NTD = stream.between_NTD
         for index, block in enumerate(self.blocks):
             stream = block(stream, place, memory, cache, index, watch)
+            if between_NTD is not None and index < len(between_NTD):
+                stream = replace(stream, x_TD=stream.x_TD + between_NTD[index])
         if self.final_norm is not None:
             stream = replace(stream, x_TD=self.final_norm(stream.x_TD))
         if cache is not None:

@@ -63,7 +63,7 @@ def gradient(model: Model, records: list[Record], cut: list[int]) -> Tensor:
 
 
 HEADS = {
-    "classifier": (lambda: Classifier(WIDTH, VOCABULARY, hidden=True, smoothing=0.1), "label"),
+    "classifier": (lambda: Classifier(WIDTH, VOCABULARY, hidden="tanh", smoothing=0.1), "label"),
     "token classifier": (lambda: TokenClassifier(WIDTH, VOCABULARY, stream="target"), "labels"),
     "language model": (lambda: LanguageModel(WIDTH, VOCABULARY, smoothing=0.1), "labels"),
     "quantile": (lambda: Quantile(WIDTH, HORIZON, [0.1, 0.5, 0.9], PATCHES), "values"),
