@@ -16,6 +16,11 @@ from anyformer import launch, plugins
 from anyformer.artifact import Artifact
 from anyformer.data import open_data
 from anyformer.data.dataset import Dataset
+from anyformer.families.files import is_checkpoint
+from anyformer.families.hub import HUB, download
+from anyformer.families.reading import read as read_checkpoint
+from anyformer.families.writing import Written
+from anyformer.families.writing import write as write_checkpoint
 from anyformer.infer.evaluate import Evaluation
 from anyformer.infer.evaluate import evaluate as evaluate_records
 from anyformer.infer.pipeline import Pipeline
@@ -26,15 +31,22 @@ from anyformer.train.prepare import new_objective, new_task, objective_settings,
 from anyformer.train.run import Run
 from anyformer.train.settings import Training
 
-__all__ = ["evaluate", "finetune", "load", "pipeline", "pretrain", "resume"]
+__all__ = ["evaluate", "export", "finetune", "load", "pipeline", "pretrain", "resume"]
 
 
-def load(path: str | Path, device: str = "cpu") -> Artifact:
-    """A saved model: a run folder or an artifact.
+def load(path: str | Path, device: str = "cpu", task: str | None = None) -> Artifact:
+    """A model: a run folder, an artifact, or a checkpoint of another library.
+
+    Args:
+        path: a folder; or `hf://owner/name`, with `@revision` after it if wanted, which is downloaded.
+        device: `cpu`, `cuda`, or `auto`.
+        task: of a checkpoint that serves several, the id of the one that is wanted.
 
     Raises `ValueError` if nothing that can be loaded is there, or a plugin it needs is missing.
     """
-    folder = Path(path)
+    folder = download(path) if str(path).startswith(HUB) else Path(path)
+    if is_checkpoint(folder) and not (folder / artifacts.NAME).is_file():
+        return read_checkpoint(folder, task, choose_device(device))
     if (folder / "run.yaml").is_file():
         if not Run(folder).finished:
             raise ValueError(f"the run {folder} has not finished; go on with: anyformer resume {folder}")
@@ -52,7 +64,7 @@ def pipeline(task: str | None = None, *, model: str | Path | Artifact, device: s
     """
     if task is not None and task not in OBJECTIVES:
         task = plugins.task_id(task)
-    artifact = model if isinstance(model, Artifact) else load(model, device)
+    artifact = model if isinstance(model, Artifact) else load(model, device, task)
     return Pipeline(artifact.model, artifact.component(task))
 
 
@@ -160,6 +172,25 @@ def resume(folder: str | Path, *, data: Any = None, valid: Any = None) -> Run:
     bound = artifact.model[artifact.component(id)].task
     rows = Dataset.reopen(told, data, valid, training.seed, getattr(bound, "temporal", False))
     return launch.go_on(run, artifact, id, bound, rows, training)
+
+
+def export(
+    model: str | Path | Artifact, out: str | Path, to: str = "huggingface", task: str | None = None,
+    family: str | None = None,
+) -> Written:  # fmt: skip
+    """Write a model as a folder that another library loads.
+
+    Args:
+        model: a run folder, an artifact's folder, or a loaded model.
+        out: new or empty.
+        to: `huggingface`: `config.json`, safetensors, and the tokenizer's files where it has some.
+        task: which of the model's tasks; without it, the only one.
+        family: id of the layout; None: the one the model came from, or the first that can express it.
+    """
+    if to != "huggingface":
+        raise ValueError(f"unknown format {to!r}; there is: huggingface")
+    artifact = model if isinstance(model, Artifact) else load(model)
+    return write_checkpoint(artifact, Path(out), artifact.component(task), family)
 
 
 def _named(value: Any) -> str | None:

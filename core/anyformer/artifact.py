@@ -4,6 +4,7 @@
 model/
   anyformer.json                     trunk, components (id, config, tokenizers), versions, data fingerprint, scores
   model.safetensors                  weights
+  kept.safetensors                   weights of a checkpoint it came from that it does not use, for the way back
   components/<domain>/<name>/        state.json, state.safetensors
     tokenizers/<name>/               what the tokenizer learned
 ```
@@ -39,6 +40,7 @@ __all__ = [
     "unique_tensors", "write_description",
 ]  # fmt: skip
 
+KEPT = "kept.safetensors"
 Bound = Task[Any, Any, Any] | Objective
 
 
@@ -49,7 +51,9 @@ class Artifact:
     model: Model
     trunk: config.Trunk
     info: dict[str, Any] = field(default_factory=dict)
-    """`data` fingerprint, `scores`, `run`: whatever the maker noted."""
+    """`data` fingerprint, `scores`, `run`, `origin`: whatever the maker noted."""
+    kept: dict[str, torch.Tensor] = field(default_factory=dict)
+    """Tensors of the checkpoint that the model came from and does not use, by their key: what an export writes back."""
 
     def component(self, task: str | None = None) -> str:
         """The id of the component for `task` (full or bare); without a name, the only one there is."""
@@ -74,6 +78,8 @@ def save(artifact: Artifact, folder: Path) -> None:
     with durable.whole(folder) as aside:
         write_description(artifact, aside)
         durable.write_tensors(unique_tensors(artifact.model), aside / "model.safetensors")
+        if artifact.kept:
+            durable.write_tensors(artifact.kept, aside / KEPT)
 
 
 def write_description(artifact: Artifact, folder: Path) -> None:
@@ -100,14 +106,20 @@ def load(folder: Path, device: str | torch.device = "cpu") -> Artifact:
     """
     artifact = read_description(folder)
     weights = folder / "model.safetensors"
-    try:
-        tensors = load_file(weights, device=str(device))
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"{weights} cannot be read: {error}") from None
+    tensors = _read_tensors(weights, device)
+    if (folder / KEPT).is_file():
+        artifact.kept = _read_tensors(folder / KEPT, "cpu")
     artifact.model.to(device)
     load_tensors(artifact.model, tensors, str(weights))
     artifact.model.eval()
     return artifact
+
+
+def _read_tensors(path: Path, device: str | torch.device) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path, device=str(device))
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
 
 
 def read_description(folder: Path) -> Artifact:

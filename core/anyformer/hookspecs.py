@@ -16,6 +16,7 @@ import pluggy
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from anyformer.families import Family
     from anyformer.specs import TaskSpec, TokenizerSpec
 
 GROUP = "anyformer"
@@ -34,6 +35,13 @@ def anyformer_tasks() -> Mapping[str, TaskSpec]:  # type: ignore[empty-body]
 def anyformer_tokenizers() -> Mapping[str, TokenizerSpec]:  # type: ignore[empty-body]
     """Tokenizers by name, for `pretrain(tokenizer="domain/name")`. Called once, when tokenizers or plugins are listed, or
     one is looked up.
+    """
+
+
+@hookspec
+def anyformer_families() -> Mapping[str, Family]:  # type: ignore[empty-body]
+    """Checkpoint layouts of other libraries by name, as `anyformer.families` describes them. Called when a checkpoint folder
+    is opened or written.
     """
 
 

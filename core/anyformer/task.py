@@ -136,6 +136,18 @@ class Tokenizer:
     def load(self, folder: Path) -> None:
         """Read what `save` wrote."""
 
+    @classmethod
+    def read(cls, folder: Path, config: Mapping[str, Any]) -> Tokenizer:
+        """The tokenizer of a checkpoint folder of another library, whose `config.json` is `config`.
+
+        Raises `ValueError` if its files are damaged. Only a tokenizer that a family names has this.
+        """
+        raise NotImplementedError
+
+    def write(self, folder: Path) -> bool:
+        """Write the files that the other library reads into `folder`; False where it has none that could be read there."""
+        return False
+
 
 class Metric:
     """One measure, streaming: a row of numbers for each record, and a score of any set of rows.

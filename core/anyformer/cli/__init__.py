@@ -40,6 +40,7 @@ COMMANDS = {
     "finetune": Command("anyformer.cli.finetune", "Train a task on your data."),
     "pretrain": Command("anyformer.cli.pretrain", "Train a trunk on data without labels."),
     "evaluate": Command("anyformer.cli.evaluate", "Score a model beside its baselines."),
+    "export": Command("anyformer.cli.export", "Write a model for another library."),
     "resume": Command("anyformer.cli.resume", "Go on with a run that was stopped."),
     "plugins": Command("anyformer.cli.plugins", "List, check and switch plugins."),
 }

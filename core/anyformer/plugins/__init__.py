@@ -21,6 +21,7 @@ from anyformer.plugins.events import register, unregister
 from anyformer.plugins.guard import Plugin, one_line
 
 if TYPE_CHECKING:
+    from anyformer.families import Family
     from anyformer.plugins.checking import Problem
     from anyformer.task import Task, TaskSpec, Tokenizer, TokenizerSpec
 
@@ -31,6 +32,7 @@ __all__ = [
     "distribution_of",
     "enable",
     "failing",
+    "families",
     "notify",
     "plugins",
     "preset",
@@ -121,6 +123,11 @@ def tokenizer(name: str) -> type[Tokenizer]:
 
     full, spec = lookup.find(_loaded(), "tokenizers", name)
     return _class(full, "tokenizer", spec.target, Tokenizer)
+
+
+def families() -> dict[str, Family]:
+    """Every checkpoint layout by id."""
+    return lookup.everything(_loaded(), "families")
 
 
 def presets() -> dict[str, Callable[[], Any]]:

@@ -47,6 +47,8 @@ def problems(plugin: Plugin) -> Iterator[Problem]:
         yield from _task(f"task {plugin.domain}/{name}", spec.target)
     for name, spec in plugin.give("tokenizers").items():
         yield from _tokenizer(f"tokenizer {plugin.domain}/{name}", spec.target)
+    for name, family in plugin.give("families").items():
+        yield from _family(f"family {plugin.domain}/{name}", family)
     for name, function in plugin.give("presets").items():
         yield from _preset(f"preset {plugin.domain}/{name}", function)
     for name, reference in plugin.give("readers").items():
@@ -98,6 +100,20 @@ def _tokenizer(what: str, target: str) -> Iterator[Problem]:
         yield Problem(what, f"{target!r} is no Tokenizer", "derive the class from anyformer.Tokenizer")
     elif found.encode is Tokenizer.encode:
         yield Problem(what, "encode is not defined", f"define the method encode in {target}")
+
+
+def _family(what: str, family: Any) -> Iterator[Problem]:
+    from anyformer import plugins
+
+    _, problem = _attempt(
+        what, lambda: plugins.tokenizer(family.tokenizer), f"correct its tokenizer {family.tokenizer!r}"
+    )
+    if problem is not None:
+        yield problem
+    for name, architecture in family.architectures.items():
+        _, problem = _attempt(f"{what}, {name}", lambda id=architecture.task: plugins.task(id), "correct its task")  # type: ignore[misc]
+        if problem is not None:
+            yield problem
 
 
 def _preset(what: str, function: Callable[[], Any]) -> Iterator[Problem]:

@@ -31,6 +31,11 @@ def _is_spec(value: object) -> bool:
     return isinstance(getattr(value, "target", None), str) and isinstance(getattr(value, "summary", None), str)
 
 
+def _is_family(value: object) -> bool:
+    """By shape, for the same reason."""
+    return isinstance(getattr(value, "match", None), Mapping) and callable(getattr(value, "weights", None))
+
+
 def _is_reference(value: object) -> bool:
     return isinstance(value, str) and ":" in value
 
@@ -38,6 +43,7 @@ def _is_reference(value: object) -> bool:
 KINDS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "tasks": ("a TaskSpec", _is_spec),
     "tokenizers": ("a TokenizerSpec", _is_spec),
+    "families": ("a Family", _is_family),
     "presets": ("a function", callable),
     "readers": ("a lazy reference 'package.module:function'", _is_reference),
 }

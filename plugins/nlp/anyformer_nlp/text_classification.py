@@ -63,6 +63,8 @@ class TextClassification(Task[Text, Label, Answer]):
         """The longest sequence of tokens, start and end included; a longer text is read in windows."""
         pooling: Literal["mean", "first", "last"] = "mean"
         """Which vector stands for the text: the mean of all, the start token's, or the end token's."""
+        hidden: Literal["tanh", "relu", "gelu"] | None = None
+        """Activation of a layer between the pooled vector and the labels: `tanh` in BERT, `relu` in DistilBERT."""
         dropout: float = Field(default=0.3, ge=0, lt=1)
         """On the pooled vector."""
         smoothing: float = Field(default=0.1, ge=0, lt=1)
@@ -150,6 +152,7 @@ class TextClassification(Task[Text, Label, Answer]):
             trunk.output.width,
             len(self.state["labels"]),
             pool=self.config.pooling,
+            hidden=self.config.hidden,
             dropout=self.config.dropout,
             smoothing=self.config.smoothing,
         )
@@ -166,7 +169,13 @@ class TextClassification(Task[Text, Label, Answer]):
         return [Accuracy(), MacroF1(self.state["labels"])]
 
     def baselines(self) -> dict[str, Callable[[Text], Answer]]:
-        """`majority`: the most frequent label; `naive_bayes`: multinomial, over the tokenizer's ids."""
+        """`majority`: the most frequent label; `naive_bayes`: multinomial, over the tokenizer's ids.
+
+        A checkpoint says nothing of the data it learned from: there, `first` says the first label, whatever it is asked.
+        """
+        if "counts" not in self.state:
+            first = np.eye(1, len(self.state["labels"]))[0]
+            return {"first": lambda input: self._answer(first, None)}
         counts = np.asarray(self.state["counts"], dtype=np.float64)
         prior, likelihood = np.log(counts / counts.sum()), np.asarray(self.state["log_likelihood"])
 
@@ -186,13 +195,13 @@ class TextClassification(Task[Text, Label, Answer]):
         return draw_labels(input.text, output.scores, None if target is None else target.label)
 
     def _windows(self, input: Text) -> list[Array]:
-        """The ids of the text, cut evenly so that each piece fits `context` with its start and end."""
-        ids = self.tokens["text"].encode(input.text)["ids"]
-        return np.array_split(ids, max(1, -(-len(ids) // (self.config.context - 2))))
+        """The ids of the text, cut evenly so that each piece fits `context` with its special ids."""
+        tokenizer = self.tokens["text"]
+        ids = tokenizer.encode(input.text)["ids"]
+        return np.array_split(ids, max(1, -(-len(ids) // (self.config.context - tokenizer.num_special()))))
 
     def _sample(self, ids: Array) -> Sample:
-        tokenizer = self.tokens["text"]
-        return Sample({"source": np.concatenate([[tokenizer.start_id], ids, [tokenizer.end_id]]).astype(np.int64)})
+        return Sample({"source": self.tokens["text"].single(ids)})
 
     def _index(self, target: Label) -> int:
         """Which of the labels it is; raises `ValueError` for one that training did not see."""

@@ -1,0 +1,83 @@
+"""Cells of text models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from torch import Tensor, nn
+
+from anyformer.task import Rng
+from anyformer.testing.parity import Arrays, Cell
+
+LENGTHS = (7, 1, 13, 4)
+
+
+def texts(home: nn.Module, rng: Rng, segments: bool = False, part: str = "source") -> list[Arrays]:
+    """Ids of four texts of odd lengths, and their segments where asked for."""
+    size: int = home.config.vocab_size  # type: ignore[union-attr, assignment]
+    records = [{part: rng.integers(5, size, length)} for length in LENGTHS]
+    if segments:
+        for record in records:
+            record[f"{part}_segments"] = np.sort(rng.integers(0, 2, len(record[part])))
+    return records
+
+
+def keywords(record: Arrays) -> dict[str, Tensor]:
+    """A record as the home library takes it, a batch of one."""
+    found = {"input_ids": torch.from_numpy(record["source"])[None]}
+    if "source_segments" in record:
+        found["token_type_ids"] = torch.from_numpy(record["source_segments"])[None]
+    return found
+
+
+def logits(home: Any, record: Arrays) -> Tensor:
+    """What the home model's head says."""
+    return home(**keywords(record)).logits[0]
+
+
+def vectors(home: Any, record: Arrays) -> Tensor:
+    """The last hidden state."""
+    return home(**keywords(record)).last_hidden_state[0]
+
+
+def spans(home: Any, record: Arrays) -> Tensor:
+    """Scores of start and end, [L, 2]."""
+    found = home(**keywords(record))
+    return torch.stack([found.start_logits[0], found.end_logits[0]], dim=-1)
+
+
+def trunk_output(model: Any, component: str, parts: Any) -> list[Tensor]:
+    """Our trunk's output by record."""
+    stream = model.encode(parts, component)["source"]
+    return stream.pack.split(stream.x_TD)
+
+
+SMALL = {"vocab_size": 61, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 40,
+         "max_position_embeddings": 33}  # fmt: skip
+BERT = (
+    SMALL,
+    SMALL | {"num_attention_heads": 1, "hidden_act": "gelu_new", "num_hidden_layers": 3},
+    SMALL | {"hidden_size": 35, "num_attention_heads": 5, "hidden_act": "relu", "layer_norm_eps": 0.3},
+)
+
+
+def bert(head: str, name: str, theirs: Any, task: str | None = None, **more: Any) -> Cell:
+    """A cell of BERT."""
+    kind = getattr(transformers, name)
+    shapes = [shape | {"num_labels": 5} for shape in BERT] if "Classification" in name else BERT
+    return Cell(
+        "bert", head, lambda **shape: kind(transformers.BertConfig(**shape)), shapes,
+        lambda home, rng: texts(home, rng, segments=True), theirs, task=task, **more,
+    )  # fmt: skip
+
+
+CELLS = [
+    bert("encoder", "BertModel", vectors, ours=trunk_output),
+    bert("fill-mask", "BertForMaskedLM", logits),
+    bert("sequence classification", "BertForSequenceClassification", logits),
+    bert("token classification", "BertForTokenClassification", logits),
+    bert("question answering", "BertForQuestionAnswering", spans),
+]
