@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from anyformer import artifact as artifacts
-from anyformer import launch, plugins
+from anyformer import launch, plugins, starting
 from anyformer.artifact import Artifact
 from anyformer.data import open_data
 from anyformer.data.dataset import Dataset
@@ -27,7 +27,7 @@ from anyformer.infer.pipeline import Pipeline
 from anyformer.objectives import OBJECTIVES
 from anyformer.train import run as runs
 from anyformer.train.engine import choose_device
-from anyformer.train.prepare import new_objective, new_task, objective_settings, task_settings
+from anyformer.train.prepare import new_objective, new_task, objective_named, objective_settings, task_settings
 from anyformer.train.run import Run
 from anyformer.train.settings import Training
 
@@ -106,19 +106,20 @@ def finetune(
         model: where trunk, tokenizers, embedding and head are taken over from, as far as they fit.
         preset: a named trunk.
         settings: nested settings, or a YAML file of them.
-        overrides: `key=value`, dotted: `training.steps=500`.
+        overrides: `key=value`, dotted: `training.steps=500`; `trunk=FOLDER` takes a trunk alone, from any domain's model.
     """
     folder = Path(out)
     runs.refuse_used(folder)
     id = plugins.task_id(task)
     kind = plugins.task(id)
-    start = load(model) if isinstance(model, str | Path) else model
-    chosen = task_settings(kind, launch.layers(settings), overrides, launch.given_trunk(start, preset))
-    launch.check_trunk(id, kind.trunk, chosen.trunk, start)
+    given = starting.asked(launch.layers(settings), overrides)
+    begin = starting.beginning(id, kind, _opened(model), preset, _opened(given.trunk_of), given)
+    chosen = task_settings(kind, [*begin.layers, *given.layers], given.overrides, begin.trunk)
+    starting.check_trunk(id, kind.trunk, chosen.trunk, begin.artifact)
     rows = Dataset.open(data, valid, columns, chosen.training.seed, kind.temporal)
-    bound = new_task(kind, chosen, rows.train, start)
-    asked = {"kind": "task", "id": id, "model": _named(model), "preset": preset}
-    return launch.start(folder, asked, id, bound, rows, chosen, start)
+    bound = new_task(kind, chosen, rows.train, begin.artifact)
+    asked = {"kind": "task", "id": id, "model": _named(model), "preset": preset, "trunk": given.trunk_of}
+    return launch.start(folder, asked, id, bound, rows, chosen, begin)
 
 
 def pretrain(
@@ -143,15 +144,17 @@ def pretrain(
     folder = Path(out)
     runs.refuse_used(folder)
     full = plugins.tokenizer_id(tokenizer)
-    start = load(model) if isinstance(model, str | Path) else model
     kind = plugins.tokenizer(full)
-    trunk = launch.given_trunk(start, preset)
-    chosen = objective_settings(objective, kind, launch.layers(settings), overrides, trunk)
-    launch.check_trunk(objective, OBJECTIVES[objective].trunk, chosen.trunk, start)
+    learns = objective_named(objective)
+    given = starting.asked(launch.layers(settings), overrides)
+    begin = starting.beginning(objective, learns, _opened(model), preset, _opened(given.trunk_of), given)
+    layers = [*begin.layers, *given.layers]
+    chosen = objective_settings(objective, kind, layers, given.overrides, begin.trunk)
+    starting.check_trunk(objective, learns.trunk, chosen.trunk, begin.artifact)
     rows = Dataset.open(data, valid, columns, chosen.training.seed, temporal=False)
-    bound = new_objective(objective, full, chosen, rows.train, start)
+    bound = new_objective(objective, full, chosen, rows.train, begin.artifact)
     asked = {"kind": "objective", "id": objective, "tokenizer": full, "model": _named(model), "preset": preset}
-    return launch.start(folder, asked, objective, bound, rows, chosen, start)
+    return launch.start(folder, asked | {"trunk": given.trunk_of}, objective, bound, rows, chosen, begin)
 
 
 def resume(folder: str | Path, *, data: Any = None, valid: Any = None) -> Run:
@@ -191,6 +194,10 @@ def export(
         raise ValueError(f"unknown format {to!r}; there is: huggingface")
     artifact = model if isinstance(model, Artifact) else load(model)
     return write_checkpoint(artifact, Path(out), artifact.component(task), family)
+
+
+def _opened(model: str | Path | Artifact | None) -> Artifact | None:
+    return load(model) if isinstance(model, str | Path) else model
 
 
 def _named(value: Any) -> str | None:

@@ -47,7 +47,9 @@ def anyformer_families() -> Mapping[str, Family]:  # type: ignore[empty-body]
 
 @hookspec
 def anyformer_presets() -> Mapping[str, Callable[[], Any]]:  # type: ignore[empty-body]
-    """Trunk configurations by name, each a function that returns a `Trunk`. Called when a preset is looked up or listed."""
+    """Named configurations, each a function that returns a `Preset` of a whole model, or a `Trunk`; the first line of its
+    docstring says what it is. Called when a preset is looked up or listed.
+    """
 
 
 @hookspec

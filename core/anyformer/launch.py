@@ -15,15 +15,16 @@ from typing import Any
 import torch
 
 from anyformer import artifact as artifacts
-from anyformer import plugins, report
+from anyformer import report
 from anyformer.artifact import Artifact, Bound
 from anyformer.data.dataset import Dataset
 from anyformer.data.packs import collate, cut
 from anyformer.data.steps import Draw, record_rng
 from anyformer.infer.evaluate import evaluate, json_values, score
 from anyformer.infer.pipeline import TOKENS, Pipeline
-from anyformer.nn import Head, config
+from anyformer.nn import Head
 from anyformer.settings import read
+from anyformer.starting import Beginning
 from anyformer.task import Objective, Task
 from anyformer.train import run as runs
 from anyformer.train.engine import choose_device
@@ -39,33 +40,15 @@ def layers(settings: Mapping[str, Any] | str | Path | None) -> list[Mapping[str,
     return [settings if isinstance(settings, Mapping) else read(Path(settings))]
 
 
-def given_trunk(start: Artifact | None, preset: str | None) -> config.Trunk | None:
-    """The trunk that a model to start from, or a preset, decides. Raises `ValueError` if both are given."""
-    if start is not None and preset is not None:
-        raise ValueError("give a model to start from or a preset, not both: the model's trunk is what it is")
-    if start is not None:
-        return start.trunk
-    return None if preset is None else plugins.preset(preset)()
-
-
-def check_trunk(id: str, needs: str, trunk: config.Trunk, start: Artifact | None) -> None:
-    """Raise `ValueError` if the trunk lacks a half that the task needs, or is not that of the model to start from."""
-    for half in ("encoder", "decoder"):
-        if needs in (half, "both") and getattr(trunk, half) is None:
-            raise ValueError(f"{id} needs a trunk with {'an' if half == 'encoder' else 'a'} {half}; this one has none")
-    if start is not None and start.trunk != trunk:
-        raise ValueError("the trunk of the model to start from cannot be changed; leave out the settings under trunk")
-
-
 def start(
     folder: Path, asked: Mapping[str, Any], id: str, bound: Bound, data: Dataset, settings: Settings,
-    begin: Artifact | None,
+    begin: Beginning,
 ) -> Run:  # fmt: skip
     """Check everything, make the run's folder, train and report."""
     seed = settings.training.seed
     choose_device(settings.training.device)
     lengths = check_records(bound, bound.records(data.train), seed)
-    artifact, taken = new_model(id, bound, settings, begin)
+    artifact, taken = new_model(id, bound, settings, begin.artifact)
     try_out(artifact, id, lengths.longest, seed)
     if len(data.valid):
         try:
@@ -77,7 +60,7 @@ def start(
         "torch": str(torch.__version__),
         **asked,
         "data": data.asked,
-        "start": taken,
+        "start": [*taken, *begin.said],
         "tokens_per_record": round(lengths.mean, 2),
         "parameters": sum(p.numel() for p in artifact.model.parameters()),
         "settings": settings.model_dump(mode="json"),

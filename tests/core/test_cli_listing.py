@@ -116,7 +116,7 @@ def test_disable_and_enable(site: Path) -> None:
 # -- what is imported
 
 
-@pytest.mark.parametrize("words", [["--help"], ["plugins"], ["tasks", "--json"], ["presets"], ["plugins", "--help"]])
+@pytest.mark.parametrize("words", [["--help"], ["plugins"], ["tasks", "--json"], ["plugins", "--help"]])
 def test_listings_import_nothing_heavy(words: list[str]) -> None:
     code = "import sys; from anyformer.cli import main; main(sys.argv[1:]); sys.stderr.write(' '.join(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60)

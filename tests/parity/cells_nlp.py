@@ -64,20 +64,39 @@ BERT = (
 )
 
 
-def bert(head: str, name: str, theirs: Any, task: str | None = None, **more: Any) -> Cell:
-    """A cell of BERT."""
-    kind = getattr(transformers, name)
-    shapes = [shape | {"num_labels": 5} for shape in BERT] if "Classification" in name else BERT
+ROBERTA = (
+    SMALL | {"type_vocab_size": 1},
+    SMALL | {"num_attention_heads": 1, "hidden_act": "relu", "pad_token_id": 3, "max_position_embeddings": 21,
+             "tie_word_embeddings": False},
+    SMALL | {"hidden_size": 35, "num_attention_heads": 5, "hidden_act": "gelu_new", "layer_norm_eps": 0.3, "pad_token_id": 0},
+)  # fmt: skip
+SHORT = {"vocab_size": 61, "dim": 24, "n_layers": 2, "n_heads": 3, "hidden_dim": 40, "max_position_embeddings": 33}
+DISTILBERT = (
+    SHORT | {"activation": "relu"},
+    SHORT | {"n_heads": 1, "n_layers": 3, "activation": "gelu_new", "tie_word_embeddings": False},
+    SHORT | {"dim": 35, "n_heads": 5, "sinusoidal_pos_embds": True},
+)
+FAMILIES = {"Bert": BERT, "Roberta": ROBERTA, "DistilBert": DISTILBERT}
+
+
+def cell(family: str, head: str, name: str, theirs: Any, **more: Any) -> Cell:
+    """A cell of an encoder: `family` and `name` are two halves of the home library's class."""
+    kind, config = (getattr(transformers, f"{family}{end}") for end in (name, "Config"))
+    shapes = [shape | {"num_labels": 5} if "Classification" in name else shape for shape in FAMILIES[family]]
+    segments = family == "Bert"
     return Cell(
-        "bert", head, lambda **shape: kind(transformers.BertConfig(**shape)), shapes,
-        lambda home, rng: texts(home, rng, segments=True), theirs, task=task, **more,
+        family.lower(), head, lambda **shape: kind(config(**shape)), shapes,
+        lambda home, rng: texts(home, rng, segments=segments), theirs, **more,
     )  # fmt: skip
 
 
+HEADS = {
+    "encoder": ("Model", vectors, {"ours": trunk_output}),
+    "fill-mask": ("ForMaskedLM", logits, {}),
+    "sequence classification": ("ForSequenceClassification", logits, {}),
+    "token classification": ("ForTokenClassification", logits, {}),
+    "question answering": ("ForQuestionAnswering", spans, {}),
+}
 CELLS = [
-    bert("encoder", "BertModel", vectors, ours=trunk_output),
-    bert("fill-mask", "BertForMaskedLM", logits),
-    bert("sequence classification", "BertForSequenceClassification", logits),
-    bert("token classification", "BertForTokenClassification", logits),
-    bert("question answering", "BertForQuestionAnswering", spans),
+    cell(family, head, name, theirs, **more) for family in FAMILIES for head, (name, theirs, more) in HEADS.items()
 ]

@@ -17,7 +17,7 @@ import torch
 
 from anyformer.testing.parity import Cell, check
 
-MODULES = ("cells_nlp", "cells_vision", "cells_bio", "cells_finance")
+MODULES = ("cells_nlp", "cells_decoders", "cells_vision", "cells_bio", "cells_finance")
 
 
 def cells() -> list[Cell]:

@@ -127,7 +127,7 @@ def _no_weights(folder: Path) -> str:
     pickles = [name for name in there if name.endswith(PICKLES)]
     if pickles:
         return (
-            f"{folder} has its weights in {pickles[0]}, a pickle, which can run any code when it is read, so it is not read; "
+            f"{folder} has its weights in {pickles[0]}, a pickle, which can run any code when it is read: refused; "
             "if you trust its maker, convert it where transformers is installed: AutoModel.from_pretrained(FOLDER)"
             ".save_pretrained(FOLDER), with the class that config.json names for AutoModel"
         )

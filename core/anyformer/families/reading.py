@@ -115,7 +115,7 @@ class _Source:
 
     def for_task(self, name: str, task: str | None) -> Architecture:
         """The architecture that serves a task from this file. Raises `ValueError` where its weights are not there."""
-        served = {}
+        served: dict[str, Architecture] = {}
         for other in self.family.architectures.values():
             steps = families.whole_table(self.family, other, self.theirs, self.prefix)
             if all(key in self.key_of for step in steps if step.kind == "weight" for key in step.theirs):

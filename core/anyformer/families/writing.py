@@ -86,7 +86,7 @@ def _choose(artifact: Artifact, component: str, task: Task[Any, Any, Any], asked
         raise ValueError(f"unknown family {asked!r}; there are: {families.known(known)}")
     origin = _origin(artifact, component, known)
     ids = [asked] if asked is not None else [origin["family"]] if origin else list(known)
-    refusals = {}
+    refusals: dict[str, str] = {}
     for id in ids:
         for name, architecture in known[id].architectures.items():
             if architecture.task != component or (origin and id == origin["family"] and name != origin["architecture"]):

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -139,7 +140,7 @@ class Pipeline:
 
     def _answers(self, waiting: list[_Asked], options: Any, errors: str) -> Iterator[Any]:
         samples = [sample for asked in waiting for sample in asked.samples]
-        seeds = [int(getattr(options, "seed", 0))] * len(samples)
+        seeds = [_seed(asked, number, options) for asked in waiting for number in range(len(asked.samples))]
         try:
             found = dict(self._solve(self.model, self.component, samples, options, seeds)) if samples else {}
         except ValueError as error:
@@ -166,6 +167,14 @@ class Pipeline:
                 return self.task.decode(asked.input, asked.samples, predictions, options)
         except ValueError as error:
             return error
+
+
+def _seed(asked: _Asked, number: int, options: Any) -> int:
+    """The seed of one sample: of the options' seed and the input alone, so that an answer does not depend on the batch."""
+    if not hasattr(options, "seed"):
+        return 0  # nothing is drawn
+    text = f"{options.seed} {number} {asked.input.model_dump_json()}"
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 @contextmanager

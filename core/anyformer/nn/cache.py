@@ -3,11 +3,13 @@
 Axis legend: N slots, S rows, K key-value heads, E head width, B sequences.
 
 A sequence that is being decoded owns a slot of `length` rows. A slot is only rows, and attention reads rows by bounds, so
-nothing is masked, padded or copied. A sequence that has finished leaves by not being named any more.
+nothing is masked or padded. A sequence that has finished leaves by not being named any more; a slot is copied only where two
+sequences go on from one. Slots grow together, so that a generous limit costs no memory before it is reached.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -43,7 +45,7 @@ class Cache:
 
     num_slots: int
     length: int
-    """Rows of a slot: the most tokens a sequence may reach."""
+    """Rows of a slot: the most tokens a sequence may reach, until `grow`."""
     slots_B: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     """The slot of each sequence of the current pack, on the host."""
     used_N: Tensor = field(init=False)
@@ -81,3 +83,31 @@ class Cache:
         k_slab[rows_T] = k_TKE
         v_slab[rows_T] = v_TKE
         return k_slab, v_slab, torch.stack([starts_B, ends_B], dim=1)
+
+    def copy(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Copy the used rows of slots, (from, to); no slot may be both read and written."""
+        if not pairs:
+            return
+        sources_P, targets_P = torch.tensor(pairs, dtype=torch.int64).T
+        assert not set(sources_P.tolist()) & set(targets_P.tolist()), "a slot is both read and written"
+        used_P = self.used_N[sources_P]
+        rows = Pack.of(used_P)
+        for slab in (slab for pair in self.slabs.values() for slab in pair):
+            positions_T, pair_T = rows.positions.to(slab.device), rows.sequence_T.to(slab.device)
+            starts_P = torch.stack([sources_P, targets_P]).to(slab.device) * self.length
+            from_T, to_T = starts_P[:, pair_T] + positions_T
+            slab[to_T] = slab[from_T]
+        self.used_N[targets_P] = used_P
+
+    def grow(self, length: int) -> None:
+        """Make slots `length` rows long, keeping what they hold."""
+        assert length >= self.length, "slots only grow"
+        for block, pair in self.slabs.items():
+            self.slabs[block] = (self._longer(pair[0], length), self._longer(pair[1], length))
+        self.length = length
+
+    def _longer(self, slab: Tensor, length: int) -> Tensor:
+        old = slab.unflatten(0, (self.num_slots, self.length))
+        new = old.new_empty((self.num_slots, length, *slab.shape[1:]))
+        new[:, : self.length] = old
+        return new.flatten(0, 1)

@@ -120,8 +120,13 @@ def _preset(what: str, function: Callable[[], Any]) -> Iterator[Problem]:
     config, problem = _attempt(what, function, "correct the function, or the fields it sets")
     if problem is not None:
         yield problem
-    elif not isinstance(config, resolve("anyformer.nn.config:Trunk")):
-        yield Problem(what, f"it returns {type(config).__name__}", "return an anyformer.nn.config.Trunk")
+        return
+    if not isinstance(config, (resolve("anyformer.nn.config:Trunk"), resolve("anyformer.preset:Preset"))):
+        yield Problem(what, f"it returns {type(config).__name__}", "return an anyformer.preset.Preset or a Trunk")
+        return
+    _, problem = _attempt(what, lambda: resolve("anyformer.preset:count")(config), "correct the fields it sets")
+    if problem is not None:
+        yield problem
 
 
 def _function(what: str, reference: str) -> Iterator[Problem]:

@@ -43,12 +43,17 @@ def objective_settings(
     trunk: Trunk | None = None,
 ) -> Settings:  # fmt: skip
     """The settings of pretraining with the objective `name`. Raises `ValueError` for an unknown one."""
+    objective = objective_named(name)
+    configs = {"tokenizer": tokenizer.Config}
+    return settings_for(objective.Config, configs, _defaults(objective, trunk), *layers, overrides=overrides)
+
+
+def objective_named(name: str) -> type[Objective]:
+    """The class of an objective. Raises `ValueError` that lists them for an unknown one."""
     if name not in OBJECTIVES:
         near = did_you_mean(name, OBJECTIVES)
         raise ValueError(f"unknown objective {name!r}{near}; there are: {', '.join(OBJECTIVES)}")
-    objective = OBJECTIVES[name]
-    configs = {"tokenizer": tokenizer.Config}
-    return settings_for(objective.Config, configs, _defaults(objective, trunk), *layers, overrides=overrides)
+    return OBJECTIVES[name]
 
 
 def _defaults(kind: type[Task[Any, Any, Any]] | type[Objective], trunk: Trunk | None) -> dict[str, Any]:

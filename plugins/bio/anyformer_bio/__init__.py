@@ -4,18 +4,22 @@
 |-------------------------|-------------------------------------------------------|---------------------------------|
 | bio/secondary-structure | a protein -> helix, strand or coil for each residue   | encoder, heads.TokenClassifier  |
 | bio/gene-translation    | a coding sequence, its genetic code -> a protein      | encoder, heads.TokenClassifier  |
+| bio/fill-mask           | a protein with hidden residues -> those residues      | encoder, heads.LanguageModel    |
+| bio/contact-map         | a protein -> pairs of residues that touch in its fold | encoder, attention maps         |
+| bio/protein-embedding   | a protein -> a vector, and a value learned from it    | encoder, a regression           |
 
 | tokenizer   | reads                                            |
 |-------------|--------------------------------------------------|
 | bio/protein | a protein, one token a residue                   |
 | bio/dna     | DNA or RNA, one token a base                     |
+| bio/esm     | a protein in ESM's alphabet, hidden places as _  |
 
 | preset        | trunk                                                       |
 |---------------|-------------------------------------------------------------|
 | bio/esm2-8m   | the shape of ESM-2 with 8 million weights (Lin et al. 2023) |
 | bio/esm2-35m  | the shape of ESM-2 with 35 million weights                  |
 
-Readers: `.fasta`, `.fa`, `.faa`.
+Readers: `.fasta`, `.fa`, `.faa`; `.pdb`, `.cif` (the chains of a structure).
 """
 
 from __future__ import annotations
@@ -41,6 +45,15 @@ def anyformer_tasks() -> dict[str, TaskSpec]:
         "gene-translation": TaskSpec(
             "anyformer_bio.gene_translation:GeneTranslation", "a coding sequence and its genetic code to a protein"
         ),
+        "fill-mask": TaskSpec(
+            "anyformer_bio.fill_mask:FillMask", "a protein with hidden residues to the residues that stand there"
+        ),
+        "contact-map": TaskSpec(
+            "anyformer_bio.contact_map:ContactMap", "a protein to the pairs of its residues that touch in its fold"
+        ),
+        "protein-embedding": TaskSpec(
+            "anyformer_bio.protein_embedding:ProteinEmbedding", "a protein to a vector, and to a value learned from it"
+        ),
     }
 
 
@@ -50,6 +63,7 @@ def anyformer_tokenizers() -> dict[str, TokenizerSpec]:
     return {
         "protein": TokenizerSpec("anyformer_bio.tokenizers:Protein", "a protein, one token a residue"),
         "dna": TokenizerSpec("anyformer_bio.tokenizers:Dna", "DNA or RNA, one token a base"),
+        "esm": TokenizerSpec("anyformer_bio.esm_tokenizer:Esm", "a protein in ESM's alphabet, hidden places as _"),
     }
 
 
@@ -61,8 +75,9 @@ def anyformer_presets() -> dict[str, Callable[[], Trunk]]:
 
 @hookimpl
 def anyformer_readers() -> dict[str, str]:
-    """FASTA under its three usual suffixes."""
-    return dict.fromkeys((".fasta", ".fa", ".faa"), "anyformer_bio.readers:fasta")
+    """FASTA under its three usual suffixes, and structures in two formats."""
+    sequences = dict.fromkeys((".fasta", ".fa", ".faa"), "anyformer_bio.readers:fasta")
+    return {**sequences, ".pdb": "anyformer_bio.structures:pdb", ".cif": "anyformer_bio.structures:mmcif"}
 
 
 def esm2_8m() -> Trunk:

@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import Field
 
 from anyformer.task import Array, Frozen, Rng, Tokenizer
+from anyformer_nlp.spans import spans_before_lower, spans_of_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,9 +41,10 @@ class TextTokenizer(Tokenizer):
         """A longer text is refused: read a book by its chapters or lines."""
 
     config: Config
-    start_id: int = START
-    end_id = END
-    mask_id = MASK
+    start_id: int | None = START
+    """The id set before a text; None if the tokenizer has none."""
+    end_id: int | None = END
+    mask_id: int | None = MASK
     special_ids = frozenset((START, END, MASK))
     pieces: list[bytes]
     """The UTF-8 bytes that each id from `NUM_SPECIAL` on stands for."""
@@ -60,12 +62,38 @@ class TextTokenizer(Tokenizer):
         """Ids of a checked text, counted from 0, int64 [L]."""
         raise NotImplementedError
 
+    def _spans(self, text: str, ids: Array) -> Array:
+        """Characters of a checked text that its ids [L], as `_ids` gave them, stand for: int64 [L, 2]."""
+        raise NotImplementedError
+
     def encode(self, raw: Any) -> dict[str, Array]:
         """A text to `{"ids": int64 [L]}`, without start and end; raises `ValueError` for what cannot be read."""
         text = self._checked(raw)
         if not self.pieces:
             raise ValueError(f"this {type(self).__name__} tokenizer has learned nothing yet; call fit or load first")
         return {"ids": self._ids(text) + NUM_SPECIAL}
+
+    def encode_spans(self, raw: Any) -> tuple[Array, Array]:
+        """Ids as `encode` gives them, int64 [L], and the characters [from, to) of `raw` each stands for, int64 [L, 2].
+
+        Characters are counted before the text is lowered. An id that is one byte of a character has that character.
+        """
+        ids = self.encode(raw)["ids"]
+        text = self._checked(raw)
+        return ids, spans_before_lower(self._spans(text, ids - NUM_SPECIAL), raw, text)
+
+    def single(self, ids: Array) -> Array:
+        """Ids of one text [L] with the special ids around them, int64 [L + num_special()]."""
+        return np.array([self.start_id, *ids, self.end_id], dtype=np.int64)
+
+    def pair(self, first: Array, second: Array) -> tuple[Array, Array]:
+        """Ids of two texts with the special ids around and between them, and the segment of each, 0 or 1: both int64."""
+        ids = np.array([self.start_id, *first, self.end_id, *second, self.end_id], dtype=np.int64)
+        return ids, (np.arange(len(ids)) >= len(first) + 2).astype(np.int64)
+
+    def num_special(self, pair: bool = False) -> int:
+        """How many ids `single`, or `pair`, adds."""
+        return 3 if pair else 2
 
     def decode(self, ids: Array, final: bool = True) -> str:
         """The text of ids [L]; special ids are dropped, bytes that are no UTF-8 become U+FFFD.
@@ -121,6 +149,9 @@ class Bytes(TextTokenizer):
     def _ids(self, text: str) -> Array:
         return np.frombuffer(text.encode(), dtype=np.uint8).astype(np.int64)
 
+    def _spans(self, text: str, ids: Array) -> Array:
+        return spans_of_bytes(text, np.ones(len(ids), dtype=np.int64))
+
 
 class Bpe(TextTokenizer):
     """Byte-pair encoding over bytes (Sennrich et al. 2016; Radford et al. 2019), learned and run by the Rust library.
@@ -154,7 +185,7 @@ class Bpe(TextTokenizer):
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         )
-        with _readable("learn from this corpus"):
+        with readable("learn from this corpus"):
             self.rust.train_from_iterator((f" {text}" for text in self.texts(corpus)), trainer)
         self._read_pieces()
 
@@ -167,7 +198,7 @@ class Bpe(TextTokenizer):
         from tokenizers import Tokenizer as RustTokenizer
 
         path = folder / "tokenizer.json"
-        with _readable(f"read {path.name}, which is no tokenizer it wrote"):
+        with readable(f"read {path.name}, which is no tokenizer it wrote"):
             self.rust = RustTokenizer.from_str(read_file(path))
         self._read_pieces()
 
@@ -177,8 +208,13 @@ class Bpe(TextTokenizer):
         self.learn_pieces([bytes(byte_of[symbol] for symbol in piece) for piece, _ in symbols])
 
     def _ids(self, text: str) -> Array:
-        with _readable("read this text"):
+        with readable("read this text"):
             return np.array(self.rust.encode(f" {text}").ids if text else [], dtype=np.int64)
+
+    def _spans(self, text: str, ids: Array) -> Array:
+        """A space that begins a piece belongs to it; the one that `encode` set before the text is no character of it."""
+        spans = spans_of_bytes(f" {text}", np.array([len(self.pieces[index]) for index in ids], dtype=np.int64))
+        return np.maximum(spans - 1, 0)
 
     def decode(self, ids: Array, final: bool = True) -> str:
         """As `TextTokenizer.decode`, without the space that `encode` set before the text."""
@@ -202,7 +238,7 @@ def read_file(path: Path) -> str:
 
 
 @contextmanager
-def _readable(doing: str) -> Iterator[None]:
+def readable(doing: str) -> Iterator[None]:
     """Whatever the Rust library raises, its panics included, as one `ValueError`."""
     try:
         yield

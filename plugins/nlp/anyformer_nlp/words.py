@@ -70,6 +70,9 @@ class Words(TextTokenizer):
         unknown = len(self.words)
         return np.array([self.index.get(word, unknown) for word in WORD.findall(text)], dtype=np.int64)
 
+    def _spans(self, text: str, ids: Array) -> Array:
+        return np.array([word.span() for word in WORD.finditer(text)], dtype=np.int64).reshape(-1, 2)
+
     def decode(self, ids: Array, final: bool = True) -> str:
         """The words of ids [L], joined by spaces."""
         return super().decode(ids, final).removeprefix(" ")

@@ -72,40 +72,62 @@ class _FolderRows(_ImageRows):
 
 class _ZipRows(_ImageRows):
     def __init__(self, path: Path) -> None:
+        self.archive = Archive(path)
+        super().__init__(path, self.archive.names)
+
+    def image(self, name: str) -> Image:
+        return self.archive.image(name)
+
+    def feed(self, digest: Any) -> None:
+        """The bytes of the zip."""
+        self.archive.feed(digest)
+
+
+class Archive:
+    """The files in a zip, read in place.
+
+    Raises `ValueError` for a file that is no zip, and for a member that is too large or cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
         self.content = Content(path)
         self.path = path
-        self._archive: zipfile.ZipFile | None = None
+        self._zip: zipfile.ZipFile | None = None
         self._process = 0
-        members = [member for member in self.archive.infolist() if not member.is_dir()]
-        super().__init__(path, [member.filename for member in members])
+        members = [member for member in self.zip.infolist() if not member.is_dir()]
+        self.names = [member.filename for member in members]
         for member in members:
             if member.file_size > MAX_BYTES:
                 raise ValueError(f"{str(path)!r}: {member.filename!r} is larger than {MAX_BYTES // 2**20} MiB unpacked")
 
     @property
-    def archive(self) -> zipfile.ZipFile:
+    def zip(self) -> zipfile.ZipFile:
         """The open zip. Each process opens its own: a position in a file that a fork shares is nobody's."""
-        if self._archive is None or self._process != os.getpid():
+        if self._zip is None or self._process != os.getpid():
             try:
-                self._archive, self._process = zipfile.ZipFile(self.path), os.getpid()
+                self._zip, self._process = zipfile.ZipFile(self.path), os.getpid()
             except (OSError, zipfile.BadZipFile) as error:
                 raise ValueError(f"{str(self.path)!r} is no zip that can be read: {error}") from None
-        return self._archive
+        return self._zip
 
-    def image(self, name: str) -> Image:
+    def read(self, name: str) -> bytes:
+        """The bytes of one member."""
         try:
-            with self.archive.open(name) as member:
-                content = member.read(MAX_BYTES)  # the directory's size was checked; this holds if it lied
+            with self.zip.open(name) as member:
+                return member.read(MAX_BYTES)  # the directory's size was checked; this holds if it lied
         except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
             raise ValueError(f"{str(self.path)!r}: {name!r} cannot be read: {error}") from None
-        return Image(content, f"{name!r} of {str(self.path)!r}")
+
+    def image(self, name: str) -> Image:
+        """One member as an image."""
+        return Image(self.read(name), f"{name!r} of {str(self.path)!r}")
 
     def feed(self, digest: Any) -> None:
-        """The bytes of the zip."""
+        """Add the bytes of the zip to a hash."""
         self.content.feed(digest)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_archive": None}
+        return self.__dict__ | {"_zip": None}
 
 
 def _no_columns(path: Path, columns: Sequence[str] | None) -> None:

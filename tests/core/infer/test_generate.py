@@ -1,4 +1,7 @@
-"""Greedy decoding through the cache equals computing everything anew for each token."""
+"""Decoding through the cache equals computing everything anew for each token, and it equals `generate` of transformers.
+
+That library is given our model without a cache, one record at a time; we answer records of mixed length as one batch.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import torch
 from anyformer.data.packs import collate
 from anyformer.heads import LanguageModel
 from anyformer.infer.generate import generate
-from anyformer.infer.options import Generation
+from anyformer.infer.options import Generation, answers
 from anyformer.infer.pipeline import Pipeline
 from anyformer.nn import Component, Model, build, config
 from anyformer.task import Sample
@@ -21,6 +24,12 @@ from anyformer.task import Sample
 SIZE = 13
 """Ids of the vocabulary."""
 NO_END = -1
+
+
+@pytest.fixture(autouse=True)
+def short_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slots of the cache that soon have to grow."""
+    monkeypatch.setattr("anyformer.infer.generate.ROOM", 2)
 
 
 def new_model(position: str, encoder: bool, unit_scale: Callable[..., None], seed: int = 0) -> Model:
@@ -110,6 +119,176 @@ def test_limits(unit_scale: Callable[..., None]) -> None:
     samples = [sample(rng, 4, 1, True), sample(rng, 4, 1, True, max_new_tokens=3)]
     assert [len(ids) for ids in written(model, samples, 7)] == [7, 3]
     assert [len(ids) for ids in written(model, samples, 2)] == [2, 2]
+
+
+@pytest.fixture(scope="module")
+def generate_alone() -> Callable[..., list[tuple[list[int], float]]]:
+    """A function for what `generate` of transformers writes: each answer without prompt and end, and its score."""
+    transformers = pytest.importorskip("transformers")
+    from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
+
+    class Encoder(torch.nn.Module):
+        main_input_name = "input_ids"
+
+        def forward(self, input_ids: torch.Tensor, **_: Any) -> Any:
+            return BaseModelOutput(last_hidden_state=input_ids[..., None].double())
+
+    class Peer(transformers.PreTrainedModel, transformers.GenerationMixin):
+        """Our model, computed anew for each token; what its encoder gives is the source itself."""
+
+        config_class = transformers.PreTrainedConfig
+        main_input_name = "input_ids"
+
+        def __init__(self, settings: Any, ours: Model) -> None:
+            super().__init__(settings)
+            self.ours, self.encoder = ours, Encoder()
+
+        def get_encoder(self, *_: Any, **__: Any) -> Any:
+            return self.encoder
+
+        def forward(
+            self, input_ids: Any = None, encoder_outputs: Any = None, decoder_input_ids: Any = None,
+            attention_mask: Any = None, **_: Any,
+        ) -> Any:  # fmt: skip
+            targets = (input_ids if decoder_input_ids is None else decoder_input_ids).numpy()
+            samples = [Sample({"target": target}) for target in targets]
+            if encoder_outputs is not None:
+                for each, source in zip(samples, encoder_outputs[0].long().numpy(), strict=True):
+                    each.parts["source"] = source[:, 0]
+            streams = self.ours.encode(collate(samples)[0], "letters/any")
+            logits = self.ours["letters/any"].head(streams)
+            return Seq2SeqLMOutput(logits=logits.view(*targets.shape, -1), encoder_last_hidden_state=None)
+
+    def alone(model: Model, given: Sample, **options: Any) -> list[tuple[list[int], float]]:
+        source, target = given.parts.get("source"), torch.from_numpy(given.parts["target"])[None]
+        settings = transformers.PreTrainedConfig(
+            vocab_size=SIZE, is_encoder_decoder=source is not None, decoder_start_token_id=int(target[0, 0])
+        )
+        peer = Peer(settings, model).eval()
+        inputs = target if source is None else torch.from_numpy(source)[None]
+        named = {} if source is None else {"decoder_input_ids": target}
+        ends = given.notes["end"]
+        found = peer.generate(
+            inputs, attention_mask=torch.ones_like(inputs), **named, **options, eos_token_id=ends, pad_token_id=0,
+            do_sample=False, use_cache=False, return_dict_in_generate=True, output_scores=True,
+        )  # fmt: skip
+        texts = [row[target.shape[1] :].tolist() for row in found.sequences]
+        scores = getattr(found, "sequences_scores", torch.zeros(1)).tolist()
+        cut = [next((at for at, token in enumerate(ids) if token in ends), len(ids)) for ids in texts]
+        return [(ids[:at], score) for ids, at, score in zip(texts, cut, scores, strict=True)]
+
+    return alone
+
+
+GREEDY = [
+    {}, {"repetition_penalty": 1.7}, {"no_repeat_ngram_size": 2}, {"min_new_tokens": 3},
+    {"repetition_penalty": 0.6, "no_repeat_ngram_size": 3, "min_new_tokens": 3},
+]  # fmt: skip
+BEAMS = [
+    *({"early_stopping": stop, "length_penalty": power} for stop in (False, True, "never") for power in (-0.5, 1.0, 2.5)),
+    *GREEDY[1:], {"num_beams": 2, "num_answers": 1}, {"num_beams": 5, "num_answers": 3, "early_stopping": "never"},
+]  # fmt: skip
+CASES = [*GREEDY, *({"num_beams": 4, "num_answers": 4, **each} for each in BEAMS)]
+
+
+@pytest.mark.parametrize("encoder", [True, False], ids=["both", "decoder"])
+@pytest.mark.parametrize(
+    "case", range(len(CASES)), ids=lambda case: ",".join(f"{k}={v}" for k, v in CASES[case].items())
+)
+def test_equals_transformers(
+    unit_scale: Callable[..., None], generate_alone: Callable[..., Any], case: int, encoder: bool
+) -> None:
+    """Texts of different lengths with one or two ends of their own, which the model would write, except for one text."""
+    model = new_model(("rotary", "relative", "learned")[case % 3], encoder, unit_scale, case)
+    model["letters/any"].head.output.weight.data *= 2  # surer of itself, so that an end does not suit everywhere
+    rng = np.random.default_rng(case)
+    samples = [sample(rng, *rng.integers(1, 6, 2), encoder) for _ in range(4)]
+    for index, (each, free) in enumerate(zip(samples, written(model, samples, 6), strict=True)):
+        met = list(dict.fromkeys(free))[::-1] if index else [token for token in range(SIZE) if token not in free]
+        each.notes["end"] = [met[index // 2 % len(met)], (free[0] + index) % SIZE][: 1 + index % 2]
+    chosen = Generation(max_new_tokens=8, **CASES[case])
+    found = dict(generate(model, "letters/any", samples, chosen, [0] * len(samples)))
+    theirs = {name: value for name, value in CASES[case].items() if name != "num_answers"}
+    theirs["num_return_sequences"] = chosen.num_answers
+    texts = set()
+    for index, each in enumerate(samples):
+        true = generate_alone(model, each, max_new_tokens=8, **theirs)
+        assert [ids.tolist() for ids in answers(found[index])] == [ids for ids, _ in true]
+        texts.update(tuple(ids) for ids, _ in true)
+        if chosen.num_beams > 1:
+            np.testing.assert_allclose(found[index].values["score"], [score for _, score in true], rtol=1e-5)
+    assert len({len(ids) for ids in texts}) > 1 or len(texts) > 8, "nothing to be told apart"
+
+
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_forced_and_suppressed(
+    unit_scale: Callable[..., None], generate_alone: Callable[..., Any], num_beams: int
+) -> None:
+    """The first id, the last one within the limit, and ids that are never chosen, as checkpoints of BART and Marian ask."""
+    model = new_model("rotary", True, unit_scale, 5)
+    rng = np.random.default_rng(5)
+    free = [sample(rng, length, 1, True, end=[4]) for length in (2, 5, 3)]
+    unwanted = sorted({token for ids in written(model, free, 6) for token in ids} - {4})[:2]
+    bound = [Sample(each.parts, notes={"end": 4, "forced": {0: 7, -1: 4}, "suppressed": unwanted}) for each in free]
+    found = dict(generate(model, "letters/any", bound, Generation(max_new_tokens=6, num_beams=num_beams), [0] * 3))
+    for index, each in enumerate(free):
+        ((true, _),) = generate_alone(
+            model, each, max_new_tokens=6, num_beams=num_beams, forced_bos_token_id=7, forced_eos_token_id=4,
+            suppress_tokens=unwanted,
+        )  # fmt: skip
+        assert found[index].values["ids"].tolist() == true
+        assert true[0] == 7
+        assert len(true) < 6
+        assert not set(true) & set(unwanted)
+
+
+def test_where_every_id_is_forbidden(unit_scale: Callable[..., None]) -> None:
+    """No id may come twice, and none is left: the answer is what is written so far, and not an id at random."""
+    model = new_model("rotary", False, unit_scale)
+    given = [sample(np.random.default_rng(0), 0, 1, False)]
+    for way in ({}, {"num_beams": 2}, {"sample": True}):
+        options = Generation(max_new_tokens=20, no_repeat_ngram_size=1, **way)
+        ((_, found),) = generate(model, "letters/any", given, options, [0])
+        assert sorted([*given[0].parts["target"], *found.values["ids"]]) == list(range(SIZE))
+        given[0].notes["suppressed"] = range(SIZE)
+        ((_, found),) = generate(model, "letters/any", given, options, [0])
+        assert found.values["ids"].tolist() == []
+        del given[0].notes["suppressed"]
+
+
+@pytest.mark.parametrize("encoder", [True, False], ids=["both", "decoder"])
+def test_a_sampled_answer_is_its_own(unit_scale: Callable[..., None], encoder: bool) -> None:
+    """Each of several answers depends on the sample and its seed alone: not on the batch, nor on how many are asked for."""
+    model = new_model("rotary", encoder, unit_scale)
+    rng = np.random.default_rng(6)
+    samples = [sample(rng, length, length, encoder, end=[1, 2]) for length in (3, 1, 5, 3)]
+    samples.append(samples[0])
+
+    def drawn(chosen: list[int], seeds: list[int], num: int) -> list[list[list[int]]]:
+        options = Generation(sample=True, max_new_tokens=40, num_answers=num, top_p=0.95)
+        found = dict(generate(model, "letters/any", [samples[index] for index in chosen], options, seeds))
+        return [[ids.tolist() for ids in answers(found[index])] for index in range(len(chosen))]
+
+    together = drawn([0, 1, 2, 3, 4], [7, 7, 8, 9, 10], 3)
+    assert together == [drawn([index], [seed], 3)[0] for index, seed in enumerate((7, 7, 8, 9, 10))]
+    assert [found[:1] for found in together] == drawn([0, 1, 2, 3, 4], [7, 7, 8, 9, 10], 1)
+    assert len({tuple(ids) for found in together for ids in found}) == 15
+    assert not {token for found in together for ids in found for token in ids} & {1, 2}
+    assert len({len(ids) for found in together for ids in found}) > 3
+
+
+def test_notes_are_optional(unit_scale: Callable[..., None]) -> None:
+    """Without an end an answer is as long as it may be; where nothing may be written there are as many empty answers."""
+    model = new_model("rotary", False, unit_scale)
+    prompt = {"target": np.array([3, 4])}
+    options = Generation(max_new_tokens=5, num_beams=3, num_answers=2)
+    found = dict(
+        generate(model, "letters/any", [Sample(prompt), Sample(prompt, notes={"max_new_tokens": 0})], options, [0, 0])
+    )
+    assert found[0].values["lengths"].tolist() == [5, 5]
+    assert found[1].values["lengths"].tolist() == [0, 0]
+    assert [ids.tolist() for ids in answers(found[1])] == [[], []]
+    assert found[0].values["ids"].tolist() == answers(found[0])[0].tolist()
 
 
 def test_through_a_task(new_pipeline: Callable[..., Pipeline], letters: Any) -> None:

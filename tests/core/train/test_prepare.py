@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from anyformer import launch, plugins
+from anyformer import launch, plugins, starting
 from anyformer.artifact import Artifact
-from anyformer.nn import config
+from anyformer.nn import Model, Trunk, config
 from anyformer.task import Task
 from anyformer.train.prepare import check_records, new_model, new_objective, new_task, objective_settings, task_settings
 from anyformer.train.settings import SGD, AdamW, Settings
@@ -89,32 +89,66 @@ def test_settings_of_a_file(tmp_path: Path) -> None:
 
 
 def test_a_preset_replaces_the_trunk(richest: type[Task[Any, Any, Any]]) -> None:
-    trunk = launch.given_trunk(None, "letters/flat")
-    assert trunk is not None
-    found = task_settings(richest, [], ["trunk.encoder.dropout=0.4"], trunk)
-    assert trunk.encoder is not None
-    assert found.trunk.encoder == trunk.encoder.model_copy(update={"dropout": 0.4})
-    launch.check_trunk("letters/richest", "encoder", found.trunk, None)
+    given = starting.asked([], ["trunk.encoder.dropout=0.4"])
+    begin = starting.beginning("letters/richest", richest, None, "letters/flat", None, given)
+    assert begin.trunk is not None
+    found = task_settings(richest, begin.layers, given.overrides, begin.trunk)
+    assert begin.trunk.encoder is not None
+    assert found.trunk.encoder == begin.trunk.encoder.model_copy(update={"dropout": 0.4})
+    starting.check_trunk("letters/richest", "encoder", found.trunk, None)
 
 
-def test_the_trunk_of_a_model_stays_as_it_is(
+def test_the_blocks_of_a_model_stay_as_they_are(
     richest: type[Task[Any, Any, Any]], new_letters_model: Callable[..., Artifact]
 ) -> None:
     start = new_letters_model("richest", "trunk.encoder.width=24")
-    trunk = launch.given_trunk(start, None)
-    found = task_settings(richest, [], [], trunk)
-    assert found.trunk == start.trunk
-    launch.check_trunk("letters/richest", "encoder", found.trunk, start)
-    changed = task_settings(richest, [], ["trunk.encoder.depth=1"], trunk).trunk
+    given = starting.asked([], [])
+    begin = starting.beginning("letters/richest", richest, start, None, None, given)
+    assert task_settings(richest, begin.layers, [], begin.trunk).trunk == start.trunk
+    allowed = task_settings(richest, [], ["trunk.encoder.dropout=0.4"], begin.trunk).trunk
+    starting.check_trunk("letters/richest", "encoder", allowed, start)
+    changed = task_settings(richest, [], ["trunk.encoder.depth=1"], begin.trunk).trunk
     assert "cannot be changed; leave out the settings under trunk" in refused(
-        lambda: launch.check_trunk("letters/richest", "encoder", changed, start)
+        lambda: starting.check_trunk("letters/richest", "encoder", changed, start)
     )
-    assert "a preset, not both" in refused(lambda: launch.given_trunk(start, "letters/flat"))
+    assert "and not two of them" in refused(
+        lambda: starting.beginning("letters/richest", richest, start, "letters/flat", None, given)
+    )
+
+
+def test_a_trunk_alone_has_a_new_embedding_and_its_own_weights(
+    richest: type[Task[Any, Any, Any]], new_letters_model: Callable[..., Artifact]
+) -> None:
+    start = new_letters_model("richest", "trunk.encoder.position.kind=learned", "trunk.encoder.embedding.segments=2")
+    given = starting.asked([{"trunk": "somewhere"}], ["training.steps=3"])
+    assert (given.trunk_of, given.layers, given.overrides) == ("somewhere", [{}], ["training.steps=3"])
+    begin = starting.beginning("letters/richest", richest, None, None, start, given)
+    assert begin.artifact is not None
+    assert not begin.artifact.model.components
+    assert begin.trunk is not None
+    assert begin.trunk.encoder is not None
+    assert begin.trunk.encoder.embedding.segments == 0
+    assert begin.said == [f"trunk: sha256 {starting.fingerprint(start.model.trunk)}"]
+
+
+def test_a_stack_used_the_other_way_is_reported(
+    richest: type[Task[Any, Any, Any]], new_letters_model: Callable[..., Artifact]
+) -> None:
+    start = new_letters_model("richest")
+    stack = start.trunk.encoder
+    assert stack is not None
+    causal = Artifact(
+        Model(Trunk(None, start.model.trunk.encoder), {}),
+        config.Trunk(decoder=stack.model_copy(update={"causal": True})),
+    )
+    begin = starting.beginning("letters/richest", richest, None, None, causal, starting.asked([], []))
+    assert begin.trunk == config.Trunk(encoder=stack)
+    assert begin.said[1:] == ["trunk: was trained to read left to right, and is now used in both directions"]
 
 
 def test_a_trunk_without_the_half_that_is_needed() -> None:
     encoder = config.Trunk(encoder=config.Stack(width=8, attention=config.Attention(heads=2)))
-    said = refused(lambda: launch.check_trunk("letters/reverse", "both", encoder, None))
+    said = refused(lambda: starting.check_trunk("letters/reverse", "both", encoder, None))
     assert said == "letters/reverse needs a trunk with a decoder; this one has none"
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,17 +10,11 @@ import anyformer_nlp
 from anyformer.task import resolve
 from anyformer_nlp import demos
 
-HEAVY = ("torch", "tokenizers", "sacrebleu", "matplotlib", "babel", "sklearn", "transformers", "pandas")
-MODULES = (
-    "text_classification",
-    "translation",
-    "tokenizers",
-    "words",
-    "lexicon",
-    "demos",
-    "presets",
-    "drawings",
-    "metrics",
+HEAVY = ("torch", "tokenizers", "sentencepiece", "sacrebleu", "matplotlib", "babel", "sklearn", "transformers", "pandas")
+LAYOUTS = ("families", "distilbert", "marian", "bart")
+"""Tables of checkpoints, which are read when one is opened."""
+MODULES = sorted(
+    path.stem for path in Path(anyformer_nlp.__file__).parent.glob("*.py") if path.stem not in ("__init__", *LAYOUTS)
 )
 
 

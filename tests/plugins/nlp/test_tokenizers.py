@@ -189,3 +189,61 @@ def test_a_text_without_spaces_is_learned_and_read_in_time() -> None:
     tokenizer.fit([text, "a b c"], np.random.default_rng(0))
     assert tokenizer.decode(tokenizer.encode(text)["ids"]) == text
     assert time.perf_counter() - began < 20
+
+
+def spelled(tokenizer: TextTokenizer, text: str) -> list[str]:
+    """What `encode_spans` says that each id stands for."""
+    ids, spans = tokenizer.encode_spans(text)
+    np.testing.assert_array_equal(ids, tokenizer.encode(text)["ids"])
+    assert ids.dtype == spans.dtype == np.int64
+    assert spans.shape == (len(ids), 2)
+    return [text[start:end] for start, end in spans]
+
+
+@pytest.mark.parametrize("tokenizer", LOSSLESS, ids=NAMES[:2])
+@given(text=ANY_TEXT)
+@settings(max_examples=200, deadline=None)
+def test_the_span_of_an_id_is_where_its_bytes_are(tokenizer: TextTokenizer, text: str) -> None:
+    ids, spans = tokenizer.encode_spans(text)
+    at = -1 if tokenizer is BPE else 0  # the space that Bpe sets before the text
+    for index, (start, end) in zip(ids, spans, strict=True):
+        piece = tokenizer.pieces[index - NUM_SPECIAL][-min(at, 0) :]
+        at = max(at, 0)
+        assert piece in text[start:end].encode()
+        assert len(text[:start].encode()) <= at
+        at += len(piece)
+        assert at <= len(text[:end].encode())
+        assert not piece or len(text[start : end - 1].encode()) < len(text[start:end].encode())
+    assert not text or at == len(text.encode())
+
+
+@pytest.mark.parametrize("text", ["", "the cat", "  the\n cat ", "İİ the İ", "e\u0301 小籠包 👩\u200d🍳 🍜"])
+def test_spans_join_to_the_text(text: str) -> None:
+    for tokenizer in LOSSLESS:
+        _, spans = tokenizer.encode_spans(text)
+        assert sorted({place for start, end in spans for place in range(start, end)}) == list(range(len(text)))
+
+
+def test_spans_count_characters_before_lowering() -> None:
+    """Capital I with a dot is lowered to two characters of three bytes; the text that the user has holds one."""
+    assert spelled(Bytes(Bytes.Config(lowercase=True)), "aİb") == ["a", "İ", "İ", "İ", "b"]
+    assert spelled(fitted(Words, ["the cat"] * 2), "İ THE Cat!") == ["İ", "İ", "THE", "Cat", "!"]
+    bpe = fitted(Bpe, vocabulary_size=320, lowercase=True)
+    assert spelled(bpe, "İ The CAT") == ["", "İ", "İ", "İ", " The", " CAT"]
+
+
+def test_spans_of_words_leave_out_the_spaces() -> None:
+    assert spelled(ALL[2], " the  cat, Où\n🍜") == ["the", "cat", ",", "Où", "🍜"]
+    assert spelled(BPE, "the cat") == ["the", " cat"]
+
+
+@pytest.mark.parametrize("tokenizer", ALL, ids=NAMES)
+def test_special_ids_stand_around_one_text_and_between_two(tokenizer: TextTokenizer) -> None:
+    first, second = np.array([5, 6]), np.array([7])
+    assert tokenizer.single(first).tolist() == [START, 5, 6, END]
+    ids, segments = tokenizer.pair(first, second)
+    assert ids.tolist() == [START, 5, 6, END, 7, END]
+    assert segments.tolist() == [0, 0, 0, 0, 1, 1]
+    assert ids.dtype == segments.dtype == tokenizer.single(first).dtype == np.int64
+    assert (tokenizer.num_special(), tokenizer.num_special(pair=True)) == (2, 3)
+    assert tokenizer.single(np.array([], dtype=np.int64)).dtype == np.int64

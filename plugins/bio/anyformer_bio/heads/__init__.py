@@ -1,0 +1,1 @@
+"""Heads of this plugin's own. These modules import torch; tasks import them inside methods."""
