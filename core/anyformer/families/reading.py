@@ -56,7 +56,7 @@ def read(folder: Path, task: str | None = None, device: str | torch.device = "cp
     """
     given = files.read_config(folder)
     id, family = families.choose(plugins.families(), given)
-    theirs = {**family.assumed, **given}
+    theirs = {**family.assumed, **given, **files.read_generation(folder, family.generation)}
     where = f"{folder / files.CONFIG} ({id})"
     try:
         name, own = family.architecture(_class_name(given))
@@ -93,8 +93,11 @@ def _build(
     tokenizer = plugins.tokenizer(family.tokenizer).read(folder, theirs)
     tokenizer.registered_id = family.tokenizer
     bound = task(settings, dict.fromkeys(task.tokenizers, tokenizer), ours["state"])
-    with torch.device("meta"):
-        return build_model(trunk, {serving.task: bound}), trunk
+    try:
+        with torch.device("meta"):
+            return build_model(trunk, {serving.task: bound}), trunk
+    except RuntimeError as error:
+        raise ValueError(f"a model of these sizes cannot be built: {str(error).splitlines()[0]}") from None
 
 
 class _Source:

@@ -72,6 +72,8 @@ class Position(Frozen):
     """Rotary pairs are neighbours (2i, 2i + 1), as in GPT-J; else i goes with i + half (GPT-NeoX, Llama's usual files)."""
     scaling: Annotated[LinearScaling | BandScaling, Field(discriminator="name")] | None = None
     """How rotary positions reach beyond the length they were trained on."""
+    stored: bool = False
+    """Rotary frequencies are kept with the weights: ESM-2 was trained with those of half precision, which its files hold."""
     buckets: int = Field(default=32, ge=4)
     """Rows of the relative table."""
     furthest: int = Field(default=128, ge=2)
@@ -129,7 +131,7 @@ class Stack(Frozen):
 
     width: int = Field(default=256, ge=1)
     """Width of the residual stream, D."""
-    depth: int = Field(default=4, ge=0)
+    depth: int = Field(default=4, ge=0, le=10_000)
     """Number of blocks."""
     causal: bool = False
     """A token sees only itself and what stands before it."""
