@@ -24,8 +24,11 @@ class Preset(Frozen):
     """Id of the task that the published model is made for."""
     config: dict[str, Any] = {}
     """Fields of the task's configuration."""
+    also: dict[str, dict[str, Any]] = {}
+    """Tasks whose heads the published model has beside it, on the same embedding: the fields of their configurations, by id.
+    They count as its parameters; training takes nothing from them."""
     state: dict[str, Any] = {}
-    """What the task would have learned from data: `labels`."""
+    """What the tasks would have learned from data: `labels`."""
     tokenizer: str
     """Id of a tokenizer that can have the published size."""
     tokenizer_config: dict[str, Any] = {}
@@ -43,24 +46,29 @@ def count(preset: Preset | Trunk) -> int:
     A tied weight counts once, a buffer not at all.
     """
     import torch
+    from torch import nn
 
     from anyformer.artifact import build_model
     from anyformer.nn import build
 
     with torch.device("meta"):
         if isinstance(preset, Trunk):
-            return sum(parameter.numel() for parameter in build.trunk(preset).parameters())
-        model = build_model(preset.trunk, {preset.task: bound(preset)})
-    return sum(parameter.numel() for parameter in model.parameters())
+            whole: nn.Module = build.trunk(preset)
+        else:
+            model = build_model(preset.trunk, {preset.task: bound(preset, preset.task, preset.config)})
+            heads = [bound(preset, id, config).head(preset.trunk) for id, config in preset.also.items()]
+            for head in heads:
+                head.tie(model[preset.task].embedding)
+            whole = nn.ModuleList([model, *heads])
+    return sum(parameter.numel() for parameter in whole.parameters())
 
 
-def bound(preset: Preset) -> Any:
-    """The preset's task, bound to its configuration, its tokenizer and its state."""
-    task = plugins.task(preset.task)
+def bound(preset: Preset, id: str, config: Mapping[str, Any]) -> Any:
+    """One of the preset's tasks, bound to its configuration and to the preset's tokenizer and state."""
+    task = plugins.task(id)
     kind = plugins.tokenizer(preset.tokenizer)
     tokenizer = kind(validated(kind.Config, preset.tokenizer_config, preset.tokenizer))
-    tokens = dict.fromkeys(task.tokenizers, tokenizer)
-    return task(validated(task.Config, preset.config, preset.task), tokens, preset.state)
+    return task(validated(task.Config, config, id), dict.fromkeys(task.tokenizers, tokenizer), preset.state)
 
 
 def settings_of(preset: Preset | Trunk, task: str) -> Mapping[str, Any]:

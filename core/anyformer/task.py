@@ -62,11 +62,15 @@ class Sample:
     """What the head's loss compares with, by name; a scalar is an array of length 1."""
     notes: dict[str, Any] = field(default_factory=dict)
     """Whatever `decode` or the solver needs and the model does not: offsets, sizes, scales, the end token."""
+    tokens: int | None = None
+    """Tokens that the model makes of it, where that is not the length of its parts: of an image's pixels."""
 
     @property
     def cost(self) -> int:
-        """Tokens of all parts: what the token budget of a micro-pack counts."""
-        return sum(len(part) for part in self.parts.values())
+        """Tokens of all parts: what the token budget of a micro-pack counts. Segments go with the tokens they belong to."""
+        if self.tokens is not None:
+            return self.tokens
+        return sum(len(part) for name, part in self.parts.items() if not name.endswith("_segments"))
 
 
 @dataclass
@@ -108,6 +112,12 @@ class Tokenizer:
     """The id that hides a token in masked-token pretraining; None if the tokenizer has none."""
     end_id: int | None = None
     """The id that ends a sequence."""
+    start_id: int | None = None
+    """The id that a decoder begins with; None: the end id, as BART has it."""
+    sentinel_ids: tuple[int, ...] = ()
+    """Ids that stand for hidden spans, in the order of their use (T5)."""
+    patch_overlap: int = 0
+    """Values that a patch shares with the next one, from which a hidden patch could be read."""
     registered_id: str | None = None
     """The id under which a plugin registers it, where it was chosen by id rather than by its task."""
     special_ids: frozenset[int] = frozenset()
@@ -129,6 +139,14 @@ class Tokenizer:
     def decode(self, ids: Array, final: bool = True) -> Any:
         """Ids back to raw data. `final=False`: more will follow, so an incomplete trailing unit is held back."""
         raise NotImplementedError
+
+    def continues(self, ids: Array) -> Array:
+        """Which of `ids` [L] go on the unit (the word) of the id before them, bool [L]: by default every id is a unit."""
+        return np.zeros(len(ids), dtype=bool)
+
+    def closes(self, ids: Array) -> Array:
+        """Which of `ids` [L] end a segment (a sentence), bool [L]: by default none does."""
+        return np.zeros(len(ids), dtype=bool)
 
     def save(self, folder: Path) -> None:
         """Write what `fit` learned, as JSON or safetensors, into an existing folder. The caller saves `config`."""

@@ -1,4 +1,4 @@
-"""Pretraining objectives: what is hidden, how often, and that every token is learned once."""
+"""Next token and masked token: what is hidden, how often, and that every token is learned once."""
 
 from __future__ import annotations
 
@@ -134,6 +134,63 @@ def test_the_record_is_left_as_it_was() -> None:
     assert (record["ids"] == before).all()
 
 
+# -- whole units and spans
+
+
+class Pairs(Ids):
+    """Every odd id goes on the unit of the id before it."""
+
+    def continues(self, ids: np.ndarray) -> np.ndarray:
+        return ids % 2 == 1
+
+
+def units_of(ids: np.ndarray) -> np.ndarray:
+    """The unit of each token; a special id is one, and none goes on it."""
+    starts = [place for place, id in enumerate(ids) if id % 2 == 0 or id < 3 or place == 0 or ids[place - 1] < 3]
+    return np.isin(np.arange(len(ids)), starts).cumsum()
+
+
+@pytest.mark.parametrize("longest", [1, 4])
+def test_whole_units_are_hidden_or_none(longest: int) -> None:
+    objective = MaskedToken(MaskedToken.Config(whole_units=True, longest_span=longest, rate=0.3), Pairs())
+    shares, cut = [], 0
+    for draw in range(60):
+        rng = np.random.default_rng(draw)
+        ids = rng.integers(3, SIZE, 60)
+        ids[20] = END
+        (sample,) = objective.learn({"ids": ids}, rng)
+        learned, unit = sample.targets["labels"] != IGNORED, units_of(ids)
+        for one in np.unique(unit):
+            assert learned[unit == one].all() or not learned[unit == one].any()
+        cut += int((ids[1:] % 2 == 1).any())
+        shares.append(learned.mean())
+    assert cut == 60
+    assert abs(np.mean(shares) - 0.3) < 0.05
+
+
+def test_spans_have_geometric_lengths_and_one_fate() -> None:
+    """With a low rate runs are spans as they were drawn: 0.2 of all lengths are 1, none is above 10 (Joshi et al. 2020)."""
+    objective = MaskedToken(MaskedToken.Config(rate=0.01, longest_span=10), Ids())
+    ids = np.random.default_rng(0).integers(3, SIZE, 3000)
+    lengths, fates, shares = [], [], []
+    for draw in range(60):
+        (sample,) = objective.learn({"ids": ids}, np.random.default_rng(draw))
+        learned, seen = sample.targets["labels"] != IGNORED, sample.parts["source"]
+        shares.append(learned.sum())
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], learned, [0]])))
+        for start, end in edges.reshape(-1, 2).tolist():
+            hidden = seen[start:end] == MASK
+            assert hidden.all() or not hidden.any(), "tokens of a run share a fate"
+            lengths.append(end - start)
+            fates.append(bool(hidden.all()))
+    assert set(shares) == {30}, "the share is exact where a unit is a token"
+    shares_of = 0.8 ** np.arange(10)
+    mean = float((shares_of / shares_of.sum()) @ np.arange(1, 11))
+    assert abs(np.mean(lengths) - mean) < 0.35  # a few spans touch, and the last is cut short
+    assert abs(np.mean(np.array(lengths) == 1) - 0.2 / (1 - 0.8**10)) < 0.07
+    assert abs(np.mean(fates) - 0.8) < 0.08
+
+
 # -- what is refused
 
 
@@ -142,6 +199,8 @@ def test_tokenizers_that_will_not_do() -> None:
         NextToken(NextToken.Config(), Ids(vocabulary_size=0, patch_width=4))
     with pytest.raises(ValueError, match="needs a tokenizer with a mask id"):
         MaskedToken(MaskedToken.Config(), Ids(mask_id=None))
+    with pytest.raises(ValueError, match="the tokenizer Ids does not say which ids go on a unit"):
+        MaskedToken(MaskedToken.Config(whole_units=True), Ids())
 
 
 def test_which_column_is_learned() -> None:

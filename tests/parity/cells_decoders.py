@@ -44,7 +44,8 @@ def written(home: Any, record: Arrays, beams: int) -> list[int]:
     """What the home model writes after a prompt, without the end id."""
     prompt = torch.from_numpy(record["target"])[None]
     found = home.generate(
-        prompt, attention_mask=torch.ones_like(prompt), num_beams=beams, max_new_tokens=12, do_sample=False, pad_token_id=END,
+        prompt, attention_mask=torch.ones_like(prompt), num_beams=beams, max_new_tokens=12, do_sample=False,
+        pad_token_id=END,
     )  # fmt: skip
     new = found[0, prompt.shape[1] :].tolist()
     return new[: new.index(END)] if END in new else new
@@ -62,7 +63,8 @@ BANDS = {
     }
 }  # fmt: skip
 OLDER = {"rope_theta": 300.0, "rope_scaling": {"type": "linear", "factor": 2.0}}
-GPT2 = {"vocab_size": 61, "n_embd": 24, "n_layer": 2, "n_head": 3, "n_positions": 33, "bos_token_id": END, "eos_token_id": END}
+GPT2 = {"vocab_size": 61, "n_embd": 24, "n_layer": 2, "n_head": 3, "n_positions": 33,
+        "bos_token_id": END, "eos_token_id": END}  # fmt: skip
 WINDOW = {"use_sliding_window": True, "max_window_layers": 0, "sliding_window": 5}
 SHAPES = {
     "GPT2LMHead": (
@@ -77,7 +79,8 @@ SHAPES = {
         WIDE | OLDER | {"attention_bias": True, "hidden_act": "gelu_new"},
     ),
     "MistralForCausalLM": (
-        SMALL | {"sliding_window": None}, WIDE | LINEAR | {"sliding_window": 5}, TIED | {"sliding_window": 3, "head_dim": 10},
+        SMALL | {"sliding_window": None}, WIDE | LINEAR | {"sliding_window": 5},
+        TIED | {"sliding_window": 3, "head_dim": 10},
     ),
     "Qwen2ForCausalLM": (SMALL, WIDE | WINDOW, TIED | BANDS | {"hidden_act": "relu"}),
     "Qwen3ForCausalLM": (

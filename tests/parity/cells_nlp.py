@@ -59,7 +59,7 @@ SMALL = {"vocab_size": 61, "hidden_size": 24, "num_hidden_layers": 2, "num_atten
          "max_position_embeddings": 33}  # fmt: skip
 BERT = (
     SMALL,
-    SMALL | {"num_attention_heads": 1, "hidden_act": "gelu_new", "num_hidden_layers": 3},
+    SMALL | {"num_attention_heads": 1, "hidden_act": "gelu_new", "num_hidden_layers": 3, "tie_word_embeddings": False},
     SMALL | {"hidden_size": 35, "num_attention_heads": 5, "hidden_act": "relu", "layer_norm_eps": 0.3},
 )
 
@@ -68,7 +68,8 @@ ROBERTA = (
     SMALL | {"type_vocab_size": 1},
     SMALL | {"num_attention_heads": 1, "hidden_act": "relu", "pad_token_id": 3, "max_position_embeddings": 21,
              "tie_word_embeddings": False},
-    SMALL | {"hidden_size": 35, "num_attention_heads": 5, "hidden_act": "gelu_new", "layer_norm_eps": 0.3, "pad_token_id": 0},
+    SMALL | {"hidden_size": 35, "num_attention_heads": 5, "hidden_act": "gelu_new", "layer_norm_eps": 0.3,
+             "pad_token_id": 0},
 )  # fmt: skip
 SHORT = {"vocab_size": 61, "dim": 24, "n_layers": 2, "n_heads": 3, "hidden_dim": 40, "max_position_embeddings": 33}
 DISTILBERT = (

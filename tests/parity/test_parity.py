@@ -30,4 +30,4 @@ def test_three_shapes_for_each_cell() -> None:
 )
 def test_parity(cell: Cell, shape: Mapping[str, Any], tmp_path: Path) -> None:
     found = check(cell, shape, tmp_path)
-    assert all(error > 0 for error in found.error.values()), "the same module on both sides would compare nothing"
+    assert any(error > 0 for error in found.error.values()), "the same module on both sides would compare nothing"

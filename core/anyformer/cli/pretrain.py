@@ -12,7 +12,9 @@ from anyformer.cli.training import run_and_print
 
 
 def command(
-    objective: Annotated[str, typer.Argument(help="next-token or masked-token.")],
+    objective: Annotated[
+        str, typer.Argument(help="next-token, masked-token, span-corruption, denoising or masked-patch.")
+    ],
     overrides: given.Overrides = None,
     *,
     tokenizer: Annotated[

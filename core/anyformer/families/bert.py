@@ -52,9 +52,14 @@ CONTEXT = Field("max_position_embeddings", ("trunk.encoder.position.length", "co
 
 def _labels(theirs: Theirs) -> dict[str, list[str]]:
     """Names of the classes, by index; without them, LABEL_0 and so on."""
+    kind = theirs.get("problem_type")
+    if kind not in (None, "single_label_classification"):
+        raise ValueError(f"'problem_type' is {kind!r}; supported: 'single_label_classification'")
     names = theirs.get("id2label") or {str(index): f"LABEL_{index}" for index in range(theirs.get("num_labels", 2))}
     if not isinstance(names, dict) or sorted(names, key=int) != [str(index) for index in range(len(names))]:
         raise ValueError("'id2label' must name the classes from 0 on without a gap")
+    if len(names) < 2:
+        raise ValueError("there is one label, so the model regresses; supported: a choice among two or more")
     return {"state.labels": [str(names[str(index)]) for index in range(len(names))]}
 
 
@@ -107,13 +112,13 @@ def masked(task: str) -> Architecture:
     def head(theirs: Theirs) -> Iterator[Step]:
         yield from linear("cls.predictions.transform.dense", "head.hidden")
         yield from linear("cls.predictions.transform.LayerNorm", "head.norm")
-        yield same("cls.predictions.bias", "head.output.bias")
-        yield tied("cls.predictions.decoder.bias", "head.output.bias")
-        decoder = "cls.predictions.decoder.weight"
         if theirs["tie_word_embeddings"]:
-            yield tied(decoder, "embedding.streams.source.table.weight")
+            yield same("cls.predictions.bias", "head.output.bias")
+            yield tied("cls.predictions.decoder.bias", "head.output.bias")
+            yield tied("cls.predictions.decoder.weight", "embedding.streams.source.table.weight")
         else:
-            yield same(decoder, "head.output.weight")
+            yield from linear("cls.predictions.decoder", "head.output")
+            yield from kept("cls.predictions.bias")
         yield from kept("cls.seq_relationship.weight", "cls.seq_relationship.bias")
 
     return Architecture(task, rows, head, body=_pooler)

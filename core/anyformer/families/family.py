@@ -40,7 +40,9 @@ class Family:
     """A declarative, reversible map between a checkpoint layout and our model."""
 
     match: Mapping[str, Any]
-    """Keys of `config.json` with the value each must have, or a tuple of such values; more keys are more specific."""
+    """Keys of `config.json` with the value each must have, a tuple of such values, or `...` for any that is there; more keys
+    are more specific.
+    """
     fields: tuple[Row, ...]
     """The rows of configuration that all architectures share."""
     weights: Table
@@ -55,6 +57,8 @@ class Family:
     """The home library's defaults for keys that a file may leave out."""
     aliases: tuple[tuple[str, str], ...] = ()
     """Ends of keys as old files write them, and as they are written now."""
+    generation: tuple[str, ...] = ()
+    """Keys that `generation_config.json` decides where a folder has one, and `config.json` where it has none."""
 
     def architecture(self, name: str | None) -> tuple[str, Architecture]:
         """An architecture by class name. Raises `ValueError` that lists the known ones."""
@@ -70,10 +74,12 @@ class Family:
 
 def claims(match: Mapping[str, Any], config: Theirs) -> bool:
     """Whether a configuration has every value that `match` asks for."""
-    return all(
-        config.get(key) in value if isinstance(value, tuple) else config.get(key) == value
-        for key, value in match.items()
-    )
+    for key, value in match.items():
+        if value is ... and config.get(key) is not None:
+            continue
+        if config.get(key) not in (value if isinstance(value, tuple) else (value,)):
+            return False
+    return True
 
 
 def choose(families: Mapping[str, Family], config: Theirs) -> tuple[str, Family]:

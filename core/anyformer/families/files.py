@@ -20,6 +20,7 @@ from anyformer import durable
 from anyformer.hints import listed
 
 CONFIG = "config.json"
+GENERATION = "generation_config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -43,6 +44,19 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise ValueError(f"{folder / CONFIG} holds no configuration: it is no mapping")
     return config
+
+
+def read_generation(folder: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    """What the folder's `generation_config.json` says of some keys, None where it is silent; empty if there is none.
+
+    Raises `ValueError` if it is no mapping.
+    """
+    if not keys or not (folder / GENERATION).is_file():
+        return {}
+    found = read_json(folder / GENERATION)
+    if not isinstance(found, dict):
+        raise ValueError(f"{folder / GENERATION} holds no settings: it is no mapping")
+    return {key: found.get(key) for key in keys}
 
 
 def read_json(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""Llama (Touvron et al. 2023, https://arxiv.org/abs/2302.13971) and its kin: a decoder with rotary positions, RMSNorm and gates.
+"""Llama (Touvron et al. 2023, https://arxiv.org/abs/2302.13971) and its kin: rotary positions, RMSNorm and gates.
 
 | family  | differs in                                                                                     |
 |---------|------------------------------------------------------------------------------------------------|
@@ -7,8 +7,6 @@
 | qwen2   | biases of query, key and value (Yang et al. 2024, https://arxiv.org/abs/2407.10671)             |
 | qwen3   | a norm of each query and key head, head width of its own (https://arxiv.org/abs/2505.09388)     |
 
-* Rotary positions are read from `rope_parameters` as transformers 5 writes them, and from `rope_theta` and `rope_scaling`
-  of older files. They are written the older way, which every version reads.
 * A window that only some blocks have is refused. The frequencies that old files have in each block are kept.
 """
 
@@ -23,63 +21,10 @@ from anyformer.families.bert import ACTIVATIONS
 from anyformer.families.family import Architecture, Family
 from anyformer.families.fields import Computed, Field, Fixed, Ours, Row, Theirs
 from anyformer.families.gpt2 import vocabulary
+from anyformer.families.rotary import ROTARY
 from anyformer.families.steps import Step, kept, linear, same
 
-BANDS = {"factor": "factor", "low_freq_factor": "low", "high_freq_factor": "high"}
-"""Their names of Llama 3's scaling to ours, beside the original length."""
-ATTENTION, POSITION = "trunk.decoder.attention", "trunk.decoder.position"
-
-
-def _heads(theirs: Theirs) -> Mapping[str, Any]:
-    """Key and value heads, and the width of a head; what follows from the other settings is left open."""
-    heads, own, width = theirs["num_attention_heads"], theirs["num_key_value_heads"], theirs["head_dim"]
-    return {
-        f"{ATTENTION}.key_value_heads": None if own == heads else own,
-        f"{ATTENTION}.head_width": None if width is not None and width * heads == theirs["hidden_size"] else width,
-    }  # fmt: skip
-
-
-def _numbers(ours: Ours) -> Mapping[str, Any]:
-    """The same in full: not every configuration class may leave them open."""
-    stack = ours["trunk"]["decoder"]
-    attention = stack["attention"]
-    return {
-        "num_key_value_heads": attention["key_value_heads"] or attention["heads"],
-        "head_dim": attention["head_width"] or stack["width"] // attention["heads"],
-    }  # fmt: skip
-
-
-def _rotary(theirs: Theirs) -> Mapping[str, Any]:
-    """Base and scaling, which may stand in three places; the order is the home library's."""
-    said = theirs.get("rope_scaling") or theirs.get("rope_parameters") or {}
-    kind = said.get("rope_type", said.get("type", "default"))
-    if kind not in ("default", "linear", "llama3"):
-        raise ValueError(f"'rope_type' is {kind!r}; supported: 'default', 'linear', 'llama3'")
-    part = said.get("partial_rotary_factor", theirs.get("partial_rotary_factor"))
-    if part not in (None, 1):
-        raise ValueError(f"'partial_rotary_factor' is {part!r}; supported: 1.0")
-    scaling: dict[str, Any] | None = None
-    if kind == "linear":
-        scaling = {"name": "linear", "factor": said["factor"]}
-    elif kind == "llama3":
-        length = said.get("original_max_position_embeddings", theirs["max_position_embeddings"])
-        length = theirs.get("original_max_position_embeddings", length)
-        scaling = {"name": "bands", "original_length": length, **{own: said[key] for key, own in BANDS.items()}}
-    return {
-        f"{POSITION}.base": said.get("rope_theta", theirs.get("rope_theta", 10000.0)), f"{POSITION}.scaling": scaling,
-    }  # fmt: skip
-
-
-def _rope(ours: Ours) -> Mapping[str, Any]:
-    position = ours["trunk"]["decoder"]["position"]
-    scaling, said = position["scaling"], {"rope_theta": position["base"]}
-    if scaling is None:
-        return said
-    if scaling["name"] == "linear":
-        return said | {"rope_scaling": {"rope_type": "linear", "factor": scaling["factor"]}}
-    bands = {key: scaling[own] for key, own in BANDS.items()}
-    length = {"original_max_position_embeddings": scaling["original_length"]}
-    return said | {"rope_scaling": {"rope_type": "llama3", **bands, **length}}
+ATTENTION = "trunk.decoder.attention"
 
 
 def _window(theirs: Theirs) -> Mapping[str, Any]:
@@ -109,6 +54,9 @@ ASSUMED = {
     "max_position_embeddings": 2048, "rms_norm_eps": 1e-6, "tie_word_embeddings": False, "attention_dropout": 0.0,
     "attention_bias": False, "mlp_bias": False, "bos_token_id": 1, "eos_token_id": 2,
 }  # fmt: skip
+MISTRAL = {
+    "intermediate_size": 14336, "num_key_value_heads": 8, "max_position_embeddings": 131072, "sliding_window": 4096,
+}  # fmt: skip
 QWEN = {
     "vocab_size": 151936, "intermediate_size": 22016, "num_key_value_heads": 32, "max_position_embeddings": 32768,
     "use_sliding_window": False, "sliding_window": 4096, "max_window_layers": 28, "bos_token_id": None, "eos_token_id": None,
@@ -118,7 +66,6 @@ FIELDS: tuple[Row, ...] = (
     Field("num_hidden_layers", "trunk.decoder.depth"),
     Field("num_attention_heads", f"{ATTENTION}.heads"),
     Field("attention_dropout", f"{ATTENTION}.dropout"),
-    Field("intermediate_size", "trunk.decoder.feed_forward.width"),
     Field("hidden_act", "trunk.decoder.feed_forward.activation", ACTIVATIONS),
     Field("rms_norm_eps", "trunk.decoder.norm.epsilon"),
     Field("max_position_embeddings", "config.context"),
@@ -126,20 +73,27 @@ FIELDS: tuple[Row, ...] = (
     Fixed("trunk.decoder.causal", True),
     Fixed("trunk.decoder.norm.kind", "rms"),
     Fixed("trunk.decoder.feed_forward.gated", True),
-    Computed(_heads, _numbers),
-    Computed(_rotary, _rope),
+    Field("num_key_value_heads", f"{ATTENTION}.key_value_heads"),
+    Field("intermediate_size", "trunk.decoder.feed_forward.width"),
+    Field("head_dim", f"{ATTENTION}.head_width"),
+    ROTARY,
 )
-BIASES = Field("attention_bias", (f"{ATTENTION}.bias", f"{ATTENTION}.output_bias"))
-NO_OUTPUT_BIAS, NO_INNER_BIAS = Fixed(f"{ATTENTION}.output_bias", False), Fixed("trunk.decoder.feed_forward.bias", False)
+BIASES = (Field("attention_bias", (f"{ATTENTION}.bias", f"{ATTENTION}.output_bias")),)
+NO_INNER_BIAS = Fixed("trunk.decoder.feed_forward.bias", False)
+WINDOW = Computed(_window, _sliding)
+
+
+def _biases(*, of_query_key_value: bool) -> tuple[Row, ...]:
+    return (Fixed(f"{ATTENTION}.bias", of_query_key_value), Fixed(f"{ATTENTION}.output_bias", False))
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What tells a family from Llama."""
+    """What tells a family from the others."""
 
     rows: tuple[Row, ...]
     assumed: Mapping[str, Any]
-    bias: bool | None = False
+    bias: bool | None = None
     """Of query, key and value, the output having none. None: of all four, as `attention_bias` says."""
     inner_bias: bool = False
     """The feed-forward layer has biases where `mlp_bias` says so."""
@@ -147,19 +101,15 @@ class Variant:
 
 
 VARIANTS = {
-    "llama": Variant((BIASES, Field("mlp_bias", "trunk.decoder.feed_forward.bias")), ASSUMED, None, inner_bias=True),
+    "llama": Variant((*BIASES, Field("mlp_bias", "trunk.decoder.feed_forward.bias")), ASSUMED, inner_bias=True),
     "mistral": Variant(
-        (Fixed(f"{ATTENTION}.bias", False), NO_OUTPUT_BIAS, NO_INNER_BIAS, Field("sliding_window", f"{ATTENTION}.window")),
-        ASSUMED | {
-            "intermediate_size": 14336, "num_key_value_heads": 8, "max_position_embeddings": 131072, "sliding_window": 4096,
-        },
+        (*_biases(of_query_key_value=False), NO_INNER_BIAS, Field("sliding_window", f"{ATTENTION}.window")),
+        ASSUMED | MISTRAL, bias=False,
     ),
-    "qwen2": Variant(
-        (Fixed(f"{ATTENTION}.bias", True), NO_OUTPUT_BIAS, NO_INNER_BIAS, Computed(_window, _sliding)), ASSUMED | QWEN, bias=True
-    ),
+    "qwen2": Variant((*_biases(of_query_key_value=True), NO_INNER_BIAS, WINDOW), ASSUMED | QWEN, bias=True),
     "qwen3": Variant(
-        (BIASES, NO_INNER_BIAS, Fixed(f"{ATTENTION}.query_key_norm", "rms"), Computed(_window, _sliding)),
-        ASSUMED | QWEN | {"head_dim": 128}, bias=None, head_norms=True,
+        (*BIASES, NO_INNER_BIAS, Fixed(f"{ATTENTION}.query_key_norm", "rms"), WINDOW),
+        ASSUMED | QWEN | {"head_dim": 128}, head_norms=True,
     ),
 }  # fmt: skip
 

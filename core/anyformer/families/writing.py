@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,26 +119,39 @@ def _express(
     base: Mapping[str, Any] | None,
 ) -> dict[str, Any]:  # fmt: skip
     """The configuration that means this model. Raises `ValueError` naming what the family cannot express."""
-    tokenizer = _tokenizer(task)
-    about = {} if tokenizer is None else {**tokenizer.config.model_dump(), "vocabulary_size": tokenizer.vocabulary_size}
     ours: fields.Ours = {
-        "trunk": trunk.model_dump(), "config": task.config.model_dump(), "state": task.state, "tokenizer": about,
+        "trunk": trunk.in_full.model_dump(), "config": task.config.model_dump(), "state": task.state,
+        "tokenizer": _about(_tokenizer(task)),
     }  # fmt: skip
     rows = [*family.fields, *architecture.fields]
-    said = fields.write(rows, ours)
-    if base is None:
-        match = {key: value[0] if isinstance(value, tuple) else value for key, value in family.match.items()}
-        theirs = {"architectures": [name], **match, **said}
-    else:
-        theirs = {**base, **{key: value for key, value in said.items() if {**family.assumed, **base}.get(key) != value}}
-    again = fields.read(rows, {**family.assumed, **theirs})
-    meant = validated(config.Trunk, again["trunk"], "trunk").model_dump()
-    wrong = fields.difference(ours["trunk"], meant, "trunk") or fields.difference(
-        again["config"], ours["config"], "config"
-    )
-    if wrong:
-        raise ValueError(wrong)
+    if base is not None and _obstacle(rows, ours, {**family.assumed, **base}) is None:
+        return dict(base)
+    match = {key: value[0] if isinstance(value, tuple) else value for key, value in family.match.items()}
+    theirs = {"architectures": [name], **match, **(base or {}), **fields.write(rows, ours)}
+    if obstacle := _obstacle(rows, ours, {**family.assumed, **theirs}):
+        raise ValueError(obstacle)
     return theirs
+
+
+def _about(tokenizer: Tokenizer | None) -> dict[str, Any]:
+    """What a configuration says of a tokenizer."""
+    if tokenizer is None:
+        return {}
+    ids = {name: getattr(tokenizer, name, None) for name in ("start_id", "end_id", "mask_id", "pad_id")}
+    return {**tokenizer.config.model_dump(), "vocabulary_size": tokenizer.vocabulary_size, **ids}
+
+
+def _obstacle(rows: Sequence[fields.Row], ours: fields.Ours, theirs: fields.Theirs) -> str | None:
+    """The first thing of ours that their configuration does not mean; None if it means all."""
+    meant = fields.read(rows, theirs)
+    trunk = validated(config.Trunk, meant["trunk"], "trunk").in_full.model_dump()
+    wrong = fields.difference(ours["trunk"], trunk, "trunk") or fields.difference(
+        meant["config"], ours["config"], "config"
+    )
+    for name, value in meant["state"].items():
+        if wrong is None and ours["state"].get(name) != value:
+            wrong = f"the task's {name} is not what the family means"
+    return wrong
 
 
 def _tensors(artifact: Artifact, component: str, layout: _Layout) -> dict[str, Tensor]:
@@ -161,7 +174,10 @@ def _tensors(artifact: Artifact, component: str, layout: _Layout) -> dict[str, T
             left.difference_update(names)
         elif step.kind == "kept" or not (step.new if origin is None else all(key in spelling for key in step.theirs)):
             continue
-        found.update(zip(step.theirs, step.write([own[name] for name in names]), strict=True))
+        tensors = step.write([own[name] for name in names])
+        # Safetensors writes no memory twice: a copy has its own.
+        copies = [tensor.clone() for tensor in tensors] if step.kind == "tied" else tensors
+        found.update(zip(step.theirs, copies, strict=True))
     if left:
         raise ValueError(f"it has no place for the weight {min(left).rpartition(f'{component}.')[2]!r}")
     if origin:

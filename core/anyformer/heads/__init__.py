@@ -9,6 +9,7 @@ from anyformer.lazy import load
 if TYPE_CHECKING:
     from anyformer.heads.classifier import Classifier, TokenClassifier
     from anyformer.heads.language import LanguageModel
+    from anyformer.heads.patches import HiddenPatches
     from anyformer.heads.pooled import Pooled
     from anyformer.heads.quantile import Quantile
     from anyformer.heads.span import Span
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
 _NAMES = {
     "classifier": ("Classifier", "TokenClassifier"),
     "language": ("LanguageModel",),
+    "patches": ("HiddenPatches",),
     "pooled": ("Pooled",),
     "quantile": ("Quantile",),
     "span": ("Span",),
 }
-__all__ = ["Classifier", "LanguageModel", "Pooled", "Quantile", "Span", "TokenClassifier"]
+__all__ = ["Classifier", "HiddenPatches", "LanguageModel", "Pooled", "Quantile", "Span", "TokenClassifier"]
 
 
 def __getattr__(name: str) -> Any:

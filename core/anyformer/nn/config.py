@@ -194,6 +194,19 @@ class Stack(Frozen):
             return self.feed_forward.width
         return -(-self.width * 8 // 3 // 8) * 8 if self.feed_forward.gated else 4 * self.width
 
+    @property
+    def in_full(self) -> Stack:
+        """The same stack, with the sizes that follow from others written out."""
+        heads = self.attention.key_value_heads or self.attention.heads
+        return self.model_copy(
+            update={
+                "attention": self.attention.model_copy(
+                    update={"key_value_heads": heads, "head_width": self.head_width}
+                ),
+                "feed_forward": self.feed_forward.model_copy(update={"width": self.inner_width}),
+            }
+        )
+
 
 class Trunk(Frozen):
     """The shared Transformer: an encoder, a decoder, or both."""
@@ -222,6 +235,11 @@ class Trunk(Frozen):
         """The stacks by the name of the stream they read."""
         pairs = {"source": self.encoder, "target": self.decoder}
         return {name: stack for name, stack in pairs.items() if stack is not None}
+
+    @property
+    def in_full(self) -> Trunk:
+        """The same trunk, with the sizes that follow from others written out."""
+        return Trunk(encoder=self.encoder and self.encoder.in_full, decoder=self.decoder and self.decoder.in_full)
 
     @property
     def output(self) -> Stack:

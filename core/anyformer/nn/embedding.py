@@ -49,11 +49,13 @@ class Masked(nn.Module):
 
     def forward(self, x_TD: Float[Tensor, "T D"], part: Part) -> Float[Tensor, "T D"]:
         """[T, D] to [T, D]: a sequence whose share of mask tokens is m is scaled by (1 - expected) / (1 - m)."""
-        pack, kept_T = part.pack, (part.values != self.mask_id).to(x_TD.dtype)
-        kept_B = x_TD.new_zeros(pack.num_sequences).index_add(0, pack.sequence_T, kept_T)
+        # Counts and their quotient need fp32 or wider.
+        pack, wide = part.pack, torch.promote_types(x_TD.dtype, torch.float32)
+        kept_T = (part.values != self.mask_id).to(wide)
+        kept_B = kept_T.new_zeros(pack.num_sequences).index_add(0, pack.sequence_T, kept_T)
         # A sequence of masks alone has no vector left to scale.
-        scale_B = (1 - self.expected) * pack.counts_B / kept_B.clamp(min=1)
-        return x_TD * (kept_T * scale_B[pack.sequence_T])[:, None]
+        scale_B = (1 - self.expected) * pack.counts_B.to(wide) / kept_B.clamp(min=1)
+        return x_TD * (kept_T * scale_B[pack.sequence_T])[:, None].to(x_TD.dtype)
 
 
 class TokenEmbedding(nn.Module):

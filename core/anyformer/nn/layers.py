@@ -72,14 +72,19 @@ def rotary_steps(
 
 
 def rotation(
-    positions: Int[Tensor, "T"], width: int, position: config.Position, dtype: torch.dtype
-) -> Float[Tensor, "2 T 1 half"]:
+    positions: Int[Tensor, "T"], width: int, position: config.Position, dtype: torch.dtype,
+    stored: Float[Tensor, "half"] | None = None,
+) -> Float[Tensor, "2 T 1 half"]:  # fmt: skip
     """Cosines and sines of rotary positions (Su et al. 2021, https://arxiv.org/abs/2104.09864), built once a pass.
 
     Angles are computed in fp32, or in float64 for a float64 model: half precision cannot tell far positions apart.
+    `stored` are the frequencies to use; None: computed.
     """
     wide = torch.float64 if dtype == torch.float64 else torch.float32
-    steps = rotary_steps(width, position.base, position.scaling, wide, positions.device)
+    if stored is None:
+        steps = rotary_steps(width, position.base, position.scaling, wide, positions.device)
+    else:
+        steps = stored.to(wide)
     angles = positions.to(wide)[:, None] * steps
     return torch.stack([angles.cos(), angles.sin()]).unsqueeze(2).to(dtype)
 
@@ -151,9 +156,9 @@ def sinusoids(
     positions: Int[Tensor, "T"], width: int, base: float, dtype: torch.dtype, halves: bool = False
 ) -> Float[Tensor, "T D"]:
     """Sinusoidal positions (Vaswani et al. 2017): sines in even columns, cosines in odd ones, or one half each."""
-    wide = torch.float64 if dtype == torch.float64 else torch.float32
-    steps = torch.arange(0, width, 2, dtype=wide, device=positions.device)
-    angles = positions.to(wide)[:, None] * base ** (-steps / width)
+    # In fp32 the angles of far positions would be off by more than the table's own rounding.
+    steps = torch.arange(0, width, 2, dtype=torch.float64, device=positions.device)
+    angles = positions.double()[:, None] * base ** (-steps / width)
     if halves:
         return torch.cat([angles.sin(), angles.cos()], dim=-1).to(dtype)
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :width].to(dtype)

@@ -41,6 +41,8 @@ class Head(nn.Module):
 
     couples_samples: bool = False
     """True for a loss that compares samples of a micro-pack with one another; it gives up exact accumulation."""
+    deep: bool = False
+    """True for a loss that also reads `Stream.earlier`, what the blocks before the last put out."""
 
     def tie(self, embedding: Embedding) -> None:
         """Share weights with the embedding of the same component; called once, when the component is built."""
@@ -91,7 +93,9 @@ class Model(nn.Module):
 
     def forward(self, parts: Parts, targets: Parts, component: str) -> dict[str, Tensor]:
         """Sums of the component's loss by term, scalars: what a training step calls, compiles and shards."""
-        return self[component].head.loss(self.encode(parts, component), targets)
+        found = self[component]
+        streams = self.trunk(found.embedding(parts), watch=found.head.watch(), deep=found.head.deep)
+        return found.head.loss(streams, targets)
 
     def __getitem__(self, component: str) -> Component:
         found = self.components[component]

@@ -120,6 +120,9 @@ class Stream:
     """Positions that go to queries and keys only."""
     between_NTD: Float[Tensor, "N T D"] | None = None
     """Added after each of the first N blocks (YOLOS, Fang et al. 2021, https://arxiv.org/abs/2106.00666)."""
+    earlier: tuple[Float[Tensor, "T D"], ...] = ()
+    """What the blocks before the last put out, each through the stack's final norm; kept only in training, and only for
+    a head that is `deep`."""
 
 
 Parts = dict[str, Part]

@@ -5,12 +5,13 @@ Axis legend: T tokens of the pack, D width.
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from anyformer.nn import config, masks
 from anyformer.nn.attention import Place
-from anyformer.nn.layers import RelativeBias, rotation
+from anyformer.nn.layers import RelativeBias, rotary_steps, rotation
 from anyformer.nn.pack import Pack
 
 
@@ -21,10 +22,15 @@ class Rotary(nn.Module):
         super().__init__()
         self.width = width
         self.settings = settings
+        self.frequencies: Tensor | None
+        stored = None
+        if settings.stored:
+            stored = rotary_steps(width, settings.base, settings.scaling, torch.float32, torch.get_default_device())
+        self.register_buffer("frequencies", stored)
 
     def forward(self, x_TD: Float[Tensor, "T D"], pack: Pack) -> Place:
         """Turns for the tokens of the pack."""
-        turns = rotation(pack.positions, self.width, self.settings, x_TD.dtype)
+        turns = rotation(pack.positions, self.width, self.settings, x_TD.dtype, self.frequencies)
         return Place(turns=turns, interleaved=self.settings.interleaved)
 
 

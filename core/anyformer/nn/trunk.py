@@ -119,21 +119,30 @@ class Stack(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(
-        self, stream: Stream, memory: Memory | None = None, cache: Cache | None = None, watch: Watch | None = None
-    ) -> Stream:
-        """A stream [T, D] to a stream [T, D]; with a cache, the pack holds only the tokens that are new."""
+        self, stream: Stream, memory: Memory | None = None, cache: Cache | None = None, watch: Watch | None = None,
+        deep: bool = False,
+    ) -> Stream:  # fmt: skip
+        """A stream [T, D] to a stream [T, D]; with a cache, the pack holds only the tokens that are new.
+
+        With `deep`, the stream also carries what the earlier blocks put out.
+        """
         stream = replace(stream, x_TD=self.dropout(stream.x_TD))
         place = None if self.positions is None else self.positions(stream.x_TD, stream.pack)
         between_NTD = stream.between_NTD
+        outputs: list[Tensor] = []
         for index, block in enumerate(self.blocks):
             stream = block(stream, place, memory, cache, index, watch)
+            if deep:
+                outputs.append(stream.x_TD)
             if between_NTD is not None and index < len(between_NTD):
                 stream = replace(stream, x_TD=stream.x_TD + between_NTD[index])
-        if self.final_norm is not None:
-            stream = replace(stream, x_TD=self.final_norm(stream.x_TD))
         if cache is not None:
             cache.advance(stream.pack)
-        return stream
+        return replace(stream, x_TD=self._last(stream.x_TD), earlier=tuple(self._last(x_TD) for x_TD in outputs[:-1]))
+
+    def _last(self, x_TD: Tensor) -> Tensor:
+        """What a block put out [T, D] through the final norm, where there is one."""
+        return x_TD if self.final_norm is None else self.final_norm(x_TD)
 
 
 class Trunk(nn.Module):
@@ -145,8 +154,9 @@ class Trunk(nn.Module):
         self.decoder = decoder
 
     def forward(
-        self, streams: Streams, cache: Cache | None = None, memory: Memory | None = None, watch: Watch | None = None
-    ) -> Streams:
+        self, streams: Streams, cache: Cache | None = None, memory: Memory | None = None, watch: Watch | None = None,
+        deep: bool = False,
+    ) -> Streams:  # fmt: skip
         """Streams [T, D] by name to streams [T, D] by the same names.
 
         Args:
@@ -154,12 +164,14 @@ class Trunk(nn.Module):
             cache: of the decoder; its pack then holds only new tokens.
             memory: an encoder's output from before, instead of `source`.
             watch: gets the self-attention maps of the stack that the head reads.
+            deep: the stream that the head reads carries what each of its blocks put out.
         """
+        is_last = self.decoder is None
         out: Streams = {}
         if self.encoder is not None and "source" in streams:
-            out["source"] = self.encoder(streams["source"], watch=None if self.decoder is not None else watch)
+            out["source"] = self.encoder(streams["source"], watch=watch if is_last else None, deep=deep and is_last)
         if self.decoder is not None and "target" in streams:
             if memory is None and "source" in out:
                 memory = Memory(out["source"])
-            out["target"] = self.decoder(streams["target"], memory, cache, watch)
+            out["target"] = self.decoder(streams["target"], memory, cache, watch, deep)
         return out

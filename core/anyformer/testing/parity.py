@@ -72,6 +72,8 @@ class Cell:
     """The home library's way to load a folder; None: `from_pretrained` of the model's class."""
     save: Callable[[Any, Path], None] | None = None
     """The home library's way to save one; None: `save_pretrained`."""
+    settle: Callable[[Any], None] | None = None
+    """Called when a home model's weights are drawn: sets what must not be at random, lest all answers be alike."""
     seed: int = 0
 
 
@@ -83,6 +85,8 @@ class Found:
     """Relative error by type of number."""
     tokens: str
     """How generation compared; empty where the head does not generate."""
+    round_trip: bool
+    """Whether there was one: a task that the file's class is not made for has none of its own."""
 
 
 def unit_scale(module: nn.Module, seed: int = 0) -> nn.Module:
@@ -106,7 +110,10 @@ def unit_scale(module: nn.Module, seed: int = 0) -> nn.Module:
 def new_home(cell: Cell, shape: Mapping[str, Any]) -> nn.Module:
     """A home model of a shape with its weights drawn."""
     torch.manual_seed(cell.seed)
-    return unit_scale(cell.home(**shape), cell.seed)
+    home = unit_scale(cell.home(**shape), cell.seed)
+    if cell.settle is not None:
+        cell.settle(home)
+    return home
 
 
 def check(cell: Cell, shape: Mapping[str, Any], folder: Path, change: Callable[[Model], None] | None = None) -> Found:
@@ -127,8 +134,7 @@ def check(cell: Cell, shape: Mapping[str, Any], folder: Path, change: Callable[[
         error[torch.float64] = _error(cell, home.double(), artifact.model.double(), component, records)
     for dtype, found in error.items():
         assert found <= TOLERANCE[dtype], f"{cell.family} {cell.head}: relative error {found:.1e} in {dtype}"
-    _round_trip(cell, home.float(), folder)
-    return Found(error, tokens)
+    return Found(error, tokens, _round_trip(cell, home.float(), folder))
 
 
 def relative(found: Tensor, true: Tensor) -> float:
@@ -173,11 +179,14 @@ def _save(cell: Cell, home: Any, folder: Path) -> None:
         home.save_pretrained(folder)
 
 
-def _round_trip(cell: Cell, home: nn.Module, folder: Path) -> None:
-    """File to ours to file, and ours to file to ours; the home library loads the export and agrees."""
+def _round_trip(cell: Cell, home: nn.Module, folder: Path) -> bool:
+    """File to ours to file, and ours to file to ours; the home library loads the export and agrees.
+
+    False for a task that the file's class is not made for, such as contacts from a masked-token file.
+    """
     artifact = api.load(folder / "home", task=cell.task)
     if not _serves_itself(artifact.info["origin"], artifact.component()):
-        return  # a task that the file's class is not made for, such as contacts from a masked-token file
+        return False
     api.export(artifact, folder / "export")
     before, after = (_tensors(folder / name) for name in ("home", "export"))
     assert before.keys() == after.keys(), f"keys differ: {sorted(before.keys() ^ after.keys())}"
@@ -192,6 +201,7 @@ def _round_trip(cell: Cell, home: nn.Module, folder: Path) -> None:
     assert own.keys() == other.keys()
     for name, tensor in own.items():
         assert torch.equal(tensor, other[name]), name
+    return True
 
 
 def _serves_itself(origin: Mapping[str, Any], component: str) -> bool:

@@ -4,6 +4,8 @@
   are added before the first backward, so any cut of a step into micro-packs gives the gradient of the whole step.
 * Everything random is a function of (seed, step): the run can stop after any step and go on as if it had not.
 * An update with a non-finite gradient is skipped and counted, and never reaches the weights.
+* What a run may add (adapters, an average of the weights, a choice by score) is a page of its own; the engine holds it,
+  saves it and brings it back.
 """
 
 from __future__ import annotations
@@ -21,9 +23,21 @@ from anyformer.data.packs import collate, cut
 from anyformer.data.steps import Order, model_seed, record_rng
 from anyformer.nn import Model, Parts
 from anyformer.task import Objective, Rng, Sample, Task
-from anyformer.train import memory
-from anyformer.train.optimizer import learning_rate_factor, load_state_tensors, optimizer_for, state_tensors
+from anyformer.train import activations, memory
+from anyformer.train.average import Average
+from anyformer.train.device import autocast, check_precision, choose_device, loss_scaler
+from anyformer.train.optimizer import (
+    learning_rate_factor,
+    load_state_tensors,
+    optimizer_for,
+    set_learning_rate,
+    state_tensors,
+)  # fmt: skip
+from anyformer.train.selection import Best
 from anyformer.train.settings import Training
+from anyformer.train.trainable import choose_trainable
+
+__all__ = ["Engine", "Progress", "choose_device"]
 
 Learn = Callable[[Any, Rng], list[Sample]]
 
@@ -56,12 +70,19 @@ class Engine:
 
     def __post_init__(self) -> None:
         settings = self.settings
-        self.num_steps = settings.num_steps(len(self.records))
-        self.order = Order(settings.seed, len(self.records), settings.records)
-        self.optimizer = optimizer_for(self.model, settings.optimizer)
+        check_precision(self.device, settings.precision)
         task = self.model[self.component].task
         assert isinstance(task, Task | Objective)
         self.learn: Learn = task.learn
+        self.num_steps = settings.num_steps(len(self.records))
+        self.order = Order(settings.seed, len(self.records), settings.records)
+        choose_trainable(self.model, self.component, settings)
+        self.optimizer = optimizer_for(self.model, settings.optimizer, settings.layer_decay)
+        self.scaler = loss_scaler(self.device, settings.precision)
+        self.average = None if settings.ema is None else Average(self.model, settings.ema)
+        self.best = None if settings.selection is None else Best(settings.selection, task)
+        if settings.checkpoint_activations:
+            activations.checkpoint_blocks(self.model.trunk)
         self.run = torch.compile(self.model, dynamic=True) if settings.compile else self.model
         self.seconds = 0.0
 
@@ -79,18 +100,12 @@ class Engine:
         started = time.perf_counter()
         self.model.train()
         samples = self.samples(self.step)
-        factor = learning_rate_factor(self.settings.schedule, self.step, self.num_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.optimizer.lr * factor
+        rate = self.settings.optimizer.lr * learning_rate_factor(self.settings.schedule, self.step, self.num_steps)
+        set_learning_rate(self.optimizer, rate)
         loss = self.gradient(samples)
         norm = self._clip()
-        if not bool(torch.isfinite(norm) & torch.isfinite(loss)):
-            self._skip()
-        elif samples:  # else no record of this step had anything to learn
-            self.optimizer.step()
-            self.progress.loss += loss.item()
-            self.progress.steps += 1
-            self.progress.skipped_in_a_row = 0
+        if samples:  # else no record of this step had anything to learn
+            self._update(loss, norm)
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.tokens += sum(sample.cost for sample in samples)
         self.progress.records += self.settings.records
@@ -99,7 +114,20 @@ class Engine:
         if self.step % self.settings.log_every and self.step < self.num_steps:
             return None
         memory.trim()
-        return self._line(norm)
+        return self._line(norm, rate)
+
+    def _update(self, loss: Tensor, norm: Tensor) -> None:
+        """Move the weights, unless the gradient is not finite."""
+        if bool(torch.isfinite(norm) & torch.isfinite(loss)):
+            self.optimizer.step()
+            if self.average is not None:
+                self.average.update(self.step)
+            self.progress.loss += loss.item()
+            self.progress.steps += 1
+            self.progress.skipped_in_a_row = 0
+        else:
+            self._skip()
+        self.scaler.update()
 
     def gradient(self, samples: Sequence[Sample]) -> Tensor:
         """Add the gradient of a step's mean loss to the parameters; returns that loss, a scalar."""
@@ -113,8 +141,10 @@ class Engine:
         for micro_step, (parts, targets) in enumerate(packs):
             torch.manual_seed(model_seed(self.settings.seed, self.step, micro_step))
             loss = self._loss(parts, targets, totals)
-            loss.backward()
+            self.scaler.scale(loss).backward()
             mean += loss.detach()
+        if packs:
+            self.scaler.unscale_(self.optimizer)
         return mean
 
     def _loss(self, parts: Parts, targets: Parts, totals: Mapping[str, Tensor]) -> Tensor:
@@ -139,12 +169,12 @@ class Engine:
                 f"{self.step}, records {indices[:8]}; lower training.optimizer.lr, or look at these records"
             )
 
-    def _line(self, norm: Tensor) -> dict[str, Any]:
+    def _line(self, norm: Tensor, rate: float) -> dict[str, Any]:
         progress = self.progress
         line = {
             "step": self.step,
             "train/loss": progress.loss / progress.steps if progress.steps else None,
-            "lr": self.optimizer.param_groups[0]["lr"],
+            "lr": rate,
             "grad_norm": norm.item() if bool(torch.isfinite(norm)) else None,
             "tokens": progress.tokens,
             "records": progress.records,
@@ -166,41 +196,58 @@ class Engine:
         """Everything a checkpoint must hold, by name; a shared weight once."""
         from anyformer.artifact import unique_tensors
 
-        model = {f"model/{name}": tensor for name, tensor in unique_tensors(self.model).items()}
-        return model | {f"optimizer/{name}": t for name, t in state_tensors(self.optimizer, self.model).items()}
+        groups = {"model": unique_tensors(self.model), "optimizer": state_tensors(self.optimizer, self.model)}
+        if self.average is not None:
+            groups["average"] = self.average.tensors
+        if self.best is not None:
+            groups["best"] = self.best.tensors
+        return {f"{group}/{name}": tensor for group, found in groups.items() for name, tensor in found.items()}
 
     def scalars(self) -> dict[str, Any]:
         """What a checkpoint holds beside tensors."""
-        return {"progress": vars(self.progress).copy(), "seconds": self.seconds}
+        found: dict[str, Any] = {"progress": vars(self.progress).copy(), "seconds": self.seconds}
+        if self.scaler.is_enabled():
+            found["scaler"] = self.scaler.state_dict()
+        if self.best is not None:
+            found["best"] = self.best.scalars()
+        return found
 
     def restore(self, step: int, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
-        """Go back to a checkpoint. Raises `ValueError` if it does not fit the model."""
+        """Go back to a checkpoint; one before the first step has weights alone. Raises `ValueError` if it does not fit."""
         from anyformer.artifact import load_tensors
 
-        groups: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}}
+        groups: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "average": {}, "best": {}}
         for path, tensor in tensors.items():
             group, _, name = path.partition("/")
             groups[group][name] = tensor
         load_tensors(self.model, groups["model"], "the checkpoint")
         load_state_tensors(self.optimizer, self.model, groups["optimizer"])
+        if self.average is not None:
+            self.average.restore(groups["average"])
+        if self.best is not None and "best" in scalars:
+            self.best.restore(scalars["best"], groups["best"])
+        if self.scaler.is_enabled() and "scaler" in scalars:
+            self.scaler.load_state_dict(scalars["scaler"])
         self.step = step
         self.progress = Progress(**scalars["progress"])
         self.seconds = scalars["seconds"]
 
+    # -- what the run gives
 
-def choose_device(name: str) -> torch.device:
-    """The device called `name`; `auto` is a GPU if there is one. Raises `ValueError` for one that is not here."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"the device {name!r} cannot be used: {str(error).splitlines()[0]}") from None
-    return device
+    def evaluated(self) -> AbstractContextManager[None]:
+        """Within it, the model has the weights that the run would give: the average of those it learns, if there is one."""
+        return nullcontext() if self.average is None else self.average.in_place()
 
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do: all steps are done, or the scores have stopped getting better."""
+        return self.step >= self.num_steps or (self.best is not None and self.best.exhausted)
 
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """The arithmetic of forward passes: bf16 where asked for, or where `auto` finds a GPU that has it."""
-    half = precision == "bf16" or (precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
-    return torch.autocast(device.type, torch.bfloat16) if half else nullcontext()
+    def settle(self) -> None:
+        """Put the weights that the run gives in their place: the best, or the average, or the last as they are."""
+        if self.average is not None:
+            self.average.exchange()
+        if self.best is not None:
+            self.best.put(self.model)
+        if self.settings.checkpoint_activations:
+            activations.restore_blocks(self.model.trunk)

@@ -1,27 +1,47 @@
-"""The optimizer with its decay groups, and the learning rate of a step."""
+"""The optimizer with its groups, and the learning rate of a step.
+
+* Weights of two or more axes decay: projections and tables. Biases, norms and other vectors do not.
+* Frozen weights are in no group.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections import defaultdict
 
 import torch
 from torch import nn
 
-from anyformer.train.settings import AdamW, Cosine, Linear, Optimizer, Schedule
+from anyformer.train.layer_decay import heights
+from anyformer.train.settings import AdamW, Constant, InverseSquareRoot, Linear, Optimizer, Schedule, WarmupStableDecay
 
 
-def optimizer_for(model: nn.Module, settings: Optimizer) -> torch.optim.Optimizer:
-    """An optimizer over two groups: matrices decay; biases, norms and other vectors do not."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+def optimizer_for(model: nn.Module, settings: Optimizer, layer_decay: float | None = None) -> torch.optim.Optimizer:
+    """An optimizer over groups of one weight decay and one share of the learning rate, `share` in the group.
+
+    Without `layer_decay` there are two groups at most, those that decay first, and every share is 1.
+    """
+    named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    shares = dict.fromkeys(named, 1.0)
+    if layer_decay is not None:
+        found = heights([name for name, _ in model.named_parameters()])
+        shares = {name: layer_decay ** (max(found.values()) - found[name]) for name in named}
+    members: defaultdict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in named.items():
+        members[shares[name], parameter.ndim > 1].append(parameter)
+    groups = [
+        {"params": members[share, decays], "share": share, "weight_decay": settings.weight_decay if decays else 0.0}
+        for share, decays in sorted(members, reverse=True)
     ]
-    groups = [group for group in groups if group["params"]]
     if isinstance(settings, AdamW):
         return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, eps=settings.epsilon, fused=True)
     return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, fused=True)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give each group its share of the learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["share"]
 
 
 def learning_rate_factor(schedule: Schedule, step: int, num_steps: int) -> float:
@@ -31,12 +51,28 @@ def learning_rate_factor(schedule: Schedule, step: int, num_steps: int) -> float
     """
     if step < schedule.warmup:
         return (step + 1) / schedule.warmup
+    if isinstance(schedule, Constant):
+        return 1.0
+    if isinstance(schedule, InverseSquareRoot):
+        return math.sqrt(max(1, schedule.warmup) / (step + 1))
     progress = (step - schedule.warmup) / max(1, num_steps - schedule.warmup)
-    if isinstance(schedule, Cosine):
-        return schedule.final + (1 - schedule.final) * 0.5 * (1 + math.cos(math.pi * progress))
-    if isinstance(schedule, Linear):
-        return schedule.final + (1 - schedule.final) * (1 - progress)
-    return 1.0
+    shape = "cosine"
+    if isinstance(schedule, WarmupStableDecay):
+        if progress <= schedule.stable:
+            return 1.0
+        progress, shape = (progress - schedule.stable) / (1 - schedule.stable), schedule.decay
+    elif isinstance(schedule, Linear):
+        shape = "linear"
+    return schedule.final + (1 - schedule.final) * _fall(shape, progress)
+
+
+def _fall(shape: str, progress: float) -> float:
+    """From 1 to 0 as progress goes from 0 to 1."""
+    if shape == "linear":
+        return 1 - progress
+    if shape == "square_root":
+        return 1 - math.sqrt(progress)
+    return 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def state_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, torch.Tensor]:

@@ -6,6 +6,7 @@ runs/x/
   prepared/        the model's description: tokenizers and state, fitted once
   checkpoints/     whole or absent; the newest is taken up
   metrics.jsonl    one line for each logged step and each evaluation
+  adapter/         what LoRA learned, as peft writes it
   model/           the artifact, when the run has finished
   report.html      curves, scores beside baselines, pictures
 ```
@@ -14,7 +15,6 @@ runs/x/
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,11 +26,15 @@ import yaml
 from anyformer import artifact as artifacts
 from anyformer import durable, plugins
 from anyformer.artifact import Artifact
-from anyformer.train import checkpoint
+from anyformer.train import adapter_files, checkpoint, lora
+from anyformer.train.adapter_files import Layout
+from anyformer.train.beginning import prepare_method, refuse_used
 from anyformer.train.engine import Engine, Progress, choose_device
 from anyformer.train.log import Log
 from anyformer.train.settings import Training
 from anyformer.train.stop import Stopped, StopSignals
+
+__all__ = ["Evaluate", "Run", "create", "refuse_used", "train"]
 
 Evaluate = Callable[[Artifact], Mapping[str, Any]]
 
@@ -81,9 +85,13 @@ class Run:
 def create(folder: Path, asked: Mapping[str, Any], artifact: Artifact, training: Training) -> Run:
     """A new run folder, whole at once: run.yaml, the model's description, and a checkpoint before the first step.
 
-    Raises `ValueError` if the folder is in use.
+    The model gets its adapters here, and what is not to be trained is frozen. Raises `ValueError` if the folder is in use,
+    or the settings ask for what the model, the data or the device has not.
     """
     refuse_used(folder)
+    said = prepare_method(artifact, asked, training)
+    if said is not None:
+        asked = {**asked, "start": [*asked.get("start", ()), said]}
     with durable.whole(folder) as aside:
         (aside / "prepared").mkdir()
         artifacts.write_description(artifact, aside / "prepared")
@@ -96,26 +104,20 @@ def create(folder: Path, asked: Mapping[str, Any], artifact: Artifact, training:
     return Run(folder)
 
 
-def refuse_used(folder: Path) -> None:
-    """Raise `ValueError` if `folder` cannot become a new run."""
-    if folder.name in ("", ".."):
-        raise ValueError(f"{str(folder)!r} is no name for a run's folder; give a new one, for example runs/first")
-    if (folder / "run.yaml").is_file():
-        raise ValueError(f"{folder} already holds a run; go on with: anyformer resume {folder}; or give another folder")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder} exists and is not empty; give another folder for the run")
-    above = next(path for path in folder.absolute().parents if path.exists())
-    if not above.is_dir():
-        raise ValueError(f"{folder} cannot be made: {above} is no folder; give another folder for the run")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise ValueError(f"{folder} cannot be made: {above} cannot be written to; give another folder for the run")
-
-
 def train(
     run: Run, artifact: Artifact, component: str, records: Sequence[Any], settings: Training,
-    evaluate: Evaluate | None = None,
+    evaluate: Evaluate | None = None, layout: Callable[[Artifact], Layout | None] | None = None,
 ) -> Artifact:  # fmt: skip
     """Train from the newest checkpoint, or from the start, to the end; returns the trained model on the CPU.
+
+    Args:
+        run: its folder.
+        artifact: a model with the weights it was made with.
+        component: id of what learns.
+        records: of the training part.
+        settings: as `create` was given them.
+        evaluate: scores on the held-out part; None: there is none.
+        layout: where an adapter's weights go in the layout of another library; None: they keep our names.
 
     Raises `Stopped` after a SIGTERM or Ctrl-C, when everything is saved.
     """
@@ -135,7 +137,13 @@ def train(
         raise
     finally:
         plugins.notify("run_ended", run=run.folder, reason=reason)
+    engine.settle()
     artifact.model.to("cpu").eval()
+    if settings.lora is not None:
+        learned = adapter_files.learned(artifact.model, settings.lora)
+        lora.merge(artifact.model)
+        adapter_files.write(run.folder / "adapter", learned, layout(artifact) if layout is not None else None)
+    artifact.model.requires_grad_(True)
     return artifact
 
 
@@ -156,22 +164,39 @@ def _take_up(run: Run, engine: Engine) -> None:
 def _loop(run: Run, engine: Engine, artifact: Artifact, evaluate: Evaluate | None) -> None:
     settings = engine.settings
     with StopSignals() as stop:
-        while engine.step < engine.num_steps:
+        while not engine.finished:
             line = engine.advance()
             if line is not None:
                 _log(run, engine, line)
                 plugins.notify("step_ended", run=run.folder, line=line)
-            last = engine.step == engine.num_steps
-            if evaluate and settings.evaluate_every and not last and engine.step % settings.evaluate_every == 0:
-                scores = evaluate(artifact)
-                _log(run, engine, {"step": engine.step, **{f"valid/{name}": value for name, value in scores.items()}})
+            if evaluate is not None and _evaluates(engine):
+                _evaluate(run, engine, artifact, evaluate)
             due = settings.save_every is not None and engine.step % settings.save_every == 0
-            if due or last or stop.received is not None:
+            if due or engine.finished or stop.received is not None:
                 _save(run, engine)
             if stop.received is not None:
                 raise Stopped(
                     stop.received, f"stopped at step {engine.step}; go on with: anyformer resume {run.folder}"
                 )
+
+
+def _evaluates(engine: Engine) -> bool:
+    """Whether the weights are scored after this step; the last are scored by whoever asked for the run, or compared here."""
+    every = engine.settings.evaluate_every
+    if engine.step == engine.num_steps:
+        return engine.best is not None
+    return every is not None and engine.step % every == 0
+
+
+def _evaluate(run: Run, engine: Engine, artifact: Artifact, evaluate: Evaluate) -> None:
+    with engine.evaluated():
+        scores = evaluate(artifact)
+        if engine.best is not None:
+            engine.best.judge(engine.model, engine.step, scores)
+    _log(run, engine, {"step": engine.step, **{f"valid/{name}": value for name, value in scores.items()}})
+    if engine.best is not None and engine.best.exhausted and engine.step < engine.num_steps:
+        said = f"stopped early at step {engine.step}: {engine.best.said}"
+        plugins.notify("run_warned", run=run.folder, warning=said)
 
 
 def _log(run: Run, engine: Engine, line: dict[str, Any]) -> None:

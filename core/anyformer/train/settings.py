@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, create_model
+from pydantic import BaseModel, Field, create_model, model_validator
 
 from anyformer.nn.config import Trunk
 from anyformer.settings import merge, validated
 from anyformer.task import Frozen
+
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class AdamW(Frozen):
@@ -19,8 +21,8 @@ class AdamW(Frozen):
     lr: float = Field(default=1e-3, gt=0)
     """Peak learning rate."""
     weight_decay: float = Field(default=0.01, ge=0)
-    """On matrices; biases, norms and other vectors do not decay."""
-    betas: tuple[float, float] = (0.9, 0.98)
+    """On tensors of two or more axes; biases, norms and other vectors do not decay."""
+    betas: tuple[Share, Share] = (0.9, 0.98)
     epsilon: float = Field(default=1e-8, gt=0)
 
 
@@ -58,8 +60,50 @@ class Constant(Frozen):
     warmup: int = Field(default=0, ge=0)
 
 
+class InverseSquareRoot(Frozen):
+    """Warm-up, then a fall with the square root of the step (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762)."""
+
+    name: Literal["inverse_square_root"] = "inverse_square_root"
+    warmup: int = Field(default=100, ge=0)
+
+
+class WarmupStableDecay(Frozen):
+    """Warm-up, a plateau at the peak, and a short decay (Hu et al. 2024, https://arxiv.org/abs/2404.06395)."""
+
+    name: Literal["wsd"] = "wsd"
+    warmup: int = Field(default=100, ge=0)
+    stable: float = Field(default=0.8, ge=0, le=1)
+    """Share of the steps after the warm-up that stay at the peak."""
+    decay: Literal["linear", "cosine", "square_root"] = "square_root"
+    """Shape of the fall; `square_root`: 1 - sqrt(progress) (Hägele et al. 2024, https://arxiv.org/abs/2405.18392)."""
+    final: float = Field(default=0.0, ge=0, le=1)
+
+
 Optimizer = Annotated[AdamW | SGD, Field(discriminator="name")]
-Schedule = Annotated[Cosine | Linear | Constant, Field(discriminator="name")]
+Schedule = Annotated[Cosine | Linear | Constant | InverseSquareRoot | WarmupStableDecay, Field(discriminator="name")]
+
+
+class LoRA(Frozen):
+    """Low-rank adapters beside frozen linear layers of the trunk (Hu et al. 2021, https://arxiv.org/abs/2106.09685)."""
+
+    rank: int = Field(default=8, ge=1)
+    alpha: float = Field(default=16.0, gt=0)
+    """What an adapter adds is scaled by alpha / rank."""
+    dropout: Share = 0.0
+    """On what goes into an adapter."""
+    targets: tuple[str, ...] = Field(default=("query", "value"), min_length=1)
+    """Linear layers of the trunk by the end of their name: `query`, `feed_forward.up`, `cross.key`."""
+
+
+class Selection(Frozen):
+    """Which weights a run gives, and when it stops early, by a score on the held-out part."""
+
+    metric: str | None = None
+    """None: the deciding score of the task, or the loss of an objective."""
+    patience: int | None = Field(default=None, ge=1)
+    """Evaluations in a row without a better score before the run stops; None: it goes on to its last step."""
+    keep: Literal["best", "last"] = "best"
+    """Weights of the artifact."""
 
 
 class Training(Frozen):
@@ -79,8 +123,20 @@ class Training(Frozen):
     """Greatest norm of the gradient; None: not clipped."""
     seed: int = Field(default=0, ge=0)
     """Of the weights, the order, the augmentation and the dropout."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    layer_decay: float | None = Field(default=None, gt=0, le=1)
+    """Learning rate of each block as a share of that of the block above; the head has the whole, the embedding the least."""
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    """Decay of a moving average of the weights, which is evaluated and becomes the artifact; None: no average."""
+    freeze: tuple[str, ...] = ()
+    """Weights that stay as they are, by pattern: `embedding`, `trunk.encoder.blocks.0`, `*.bias`."""
+    lora: LoRA | None = None
+    """Train adapters and the head alone; None: all weights."""
+    selection: Selection | None = None
+    """Choose weights by their score on the held-out part; None: the last are taken."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Of the arithmetic; weights and optimizer stay in fp32. `auto`: bf16 on a GPU that has it, else fp32."""
+    checkpoint_activations: bool = False
+    """Keep only what goes into each block, and compute the rest again on the way back: less memory, a third more time."""
     device: str = "auto"
     """`cpu`, `cuda`, `cuda:1`; `auto`: a GPU if there is one."""
     compile: bool = False
@@ -95,6 +151,14 @@ class Training(Frozen):
     """Checkpoints kept, the newest."""
     patience: int = Field(default=20, ge=1)
     """Updates in a row that may be skipped for a non-finite gradient before the run stops."""
+
+    @model_validator(mode="after")
+    def _evaluated(self) -> Training:
+        if self.selection is not None and self.evaluate_every is None:
+            raise ValueError(
+                "training.selection compares evaluations; set training.evaluate_every, for example to 100 steps"
+            )
+        return self
 
     def num_steps(self, num_records: int) -> int:
         """Updates in all, for a training part of `num_records`."""

@@ -14,24 +14,26 @@
 | bio/dna     | DNA or RNA, one token a base                     |
 | bio/esm     | a protein in ESM's alphabet, hidden places as _  |
 
-| preset        | trunk                                                       |
-|---------------|-------------------------------------------------------------|
-| bio/esm2-8m   | the shape of ESM-2 with 8 million weights (Lin et al. 2023) |
-| bio/esm2-35m  | the shape of ESM-2 with 35 million weights                  |
+| preset      | what it is                                                         |
+|-------------|--------------------------------------------------------------------|
+| bio/esm2-*  | ESM-2 (Lin et al. 2023) of 8m, 35m, 150m, 650m, 3b and 15b weights |
+
+Families: `bio/esm` (the checkpoints of ESM-1b, ESM-1v and ESM-2).
 
 Readers: `.fasta`, `.fa`, `.faa`; `.pdb`, `.cif` (the chains of a structure).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from anyformer.hookspecs import hookimpl
 from anyformer.specs import TaskSpec, TokenizerSpec
 
 if TYPE_CHECKING:
-    from anyformer.nn.config import Trunk
+    from anyformer.families import Family
+    from anyformer.preset import Preset
 
 
 @hookimpl
@@ -68,9 +70,19 @@ def anyformer_tokenizers() -> dict[str, TokenizerSpec]:
 
 
 @hookimpl
-def anyformer_presets() -> dict[str, Callable[[], Trunk]]:
-    """Trunks of published models."""
-    return {"esm2-8m": esm2_8m, "esm2-35m": esm2_35m}
+def anyformer_families() -> Mapping[str, Family]:
+    """ESM-1b, ESM-1v and ESM-2."""
+    from anyformer_bio.families import FAMILIES
+
+    return FAMILIES
+
+
+@hookimpl
+def anyformer_presets() -> dict[str, Callable[[], Preset]]:
+    """Published models."""
+    from anyformer_bio.presets import PRESETS
+
+    return PRESETS
 
 
 @hookimpl
@@ -78,27 +90,3 @@ def anyformer_readers() -> dict[str, str]:
     """FASTA under its three usual suffixes, and structures in two formats."""
     sequences = dict.fromkeys((".fasta", ".fa", ".faa"), "anyformer_bio.readers:fasta")
     return {**sequences, ".pdb": "anyformer_bio.structures:pdb", ".cif": "anyformer_bio.structures:mmcif"}
-
-
-def esm2_8m() -> Trunk:
-    """ESM-2 with 8 million weights: six blocks of width 320, rotary positions, norm before each half block, GELU."""
-    return _esm2(width=320, depth=6)
-
-
-def esm2_35m() -> Trunk:
-    """ESM-2 with 35 million weights: as `esm2_8m`, twelve blocks of width 480."""
-    return _esm2(width=480, depth=12)
-
-
-def _esm2(width: int, depth: int) -> Trunk:
-    from anyformer.nn.config import Attention, Norm, Position, Stack, Trunk
-
-    return Trunk(
-        encoder=Stack(
-            width=width,
-            depth=depth,
-            attention=Attention(heads=20),
-            position=Position(kind="rotary"),
-            norm=Norm(kind="layer", place="pre"),
-        )
-    )

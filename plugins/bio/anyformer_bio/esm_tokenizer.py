@@ -63,12 +63,13 @@ class Esm(Tokenizer):
             _check_alphabet(folder / "config.json", config["vocab_list"])
         return cls(cls.Config())
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path) -> bool:
         """Write `vocab.txt` and `tokenizer_config.json`, as Hugging Face's `EsmTokenizer` reads them, into a folder."""
         (folder / "vocab.txt").write_text("\n".join(TOKENS), encoding="utf-8")
         names = {"cls": "<cls>", "pad": "<pad>", "eos": "<eos>", "unk": "<unk>", "mask": "<mask>"}
         config = {"tokenizer_class": "EsmTokenizer", **{f"{name}_token": token for name, token in names.items()}}
         (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        return True
 
     def encode(self, raw: Any) -> dict[str, Array]:
         """A protein as text to `{"ids": int64 [L]}`, one token a residue, without start and end.

@@ -8,10 +8,14 @@
 |-----------------|-----------------------------------------|---------|
 | finance/patches | overlapping patches of a series, floats | nothing |
 
-| preset              | trunk                                                      |
-|---------------------|------------------------------------------------------------|
-| finance/patch-small | encoder of 3 blocks of width 16, for thousands of rows     |
-| finance/patch-base  | encoder of 3 blocks of width 128, for millions of values   |
+| preset                | what it is                                                                       |
+|-----------------------|----------------------------------------------------------------------------------|
+| finance/patch-small   | encoder of 3 blocks of width 16, for thousands of rows                           |
+| finance/patch-base    | encoder of 3 blocks of width 128, for millions of values                         |
+| finance/patchtst-42-* | PatchTST (Nie et al. 2023): 336 values in 42 patches to the next 96 to 720       |
+| finance/patchtst-64-* | the same, 512 values in 64 patches                                               |
+
+Families: `finance/patchtst` (checkpoints of transformers' `PatchTSTForPrediction`).
 """
 
 from __future__ import annotations
@@ -40,8 +44,16 @@ def anyformer_tokenizers() -> Mapping[str, TokenizerSpec]:
 
 
 @hookimpl
-def anyformer_presets() -> Mapping[str, Callable[[], Any]]:
-    """Trunks for patches."""
-    from anyformer_finance import presets
+def anyformer_families() -> Mapping[str, Any]:
+    """PatchTST."""
+    from anyformer_finance.families import FAMILIES
 
-    return {"patch-small": presets.patch_small, "patch-base": presets.patch_base}
+    return FAMILIES
+
+
+@hookimpl
+def anyformer_presets() -> Mapping[str, Callable[[], Any]]:
+    """Trunks for patches, and published models."""
+    from anyformer_finance.presets import PRESETS
+
+    return PRESETS

@@ -7,7 +7,8 @@ Axis legend: C series, H steps of the horizon, Q levels, L patches, P values in 
 * Each window is normalised by the mean and deviation of its look-back alone, and the forecast is scaled back (Kim et al.
   2022, RevIN, without its affine part). A series whose window hardly moves is divided by a little of its deviation over the
   training rows instead, so that a fixed exchange rate does not blow noise up.
-* The model is trained on all levels at once by the pinball loss; the median is the point forecast.
+* The model is trained on all levels at once by the pinball loss, and the median is the point forecast; or on one, the mean,
+  by the squared error.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from anyformer.nn.config import Trunk
 
 FLOOR = 1e-5
-"""Share of a series' variance over the training rows that is added to each window's variance (RevIN's epsilon)."""
+"""Share of a series' variance over the training rows that is added to each window's variance (RevIN's epsilon), where the
+config gives no `floor`."""
 
 
 class Forecast(Task[schema.Input, schema.Target, schema.Output]):
@@ -122,7 +124,10 @@ class Forecast(Task[schema.Input, schema.Target, schema.Output]):
         config = self.config
         num_patches = self.tokens["patches"].count(config.look_back)
         last = trunk.output
-        return Quantile(last.width, config.horizon, config.quantiles, num_patches, last.dropout)
+        return Quantile(
+            last.width, config.horizon, config.quantiles, num_patches, last.dropout, config.pool,
+            squared=config.loss == "squared",
+        )  # fmt: skip
 
     def decode(
         self, input: schema.Input, samples: list[Sample], predictions: list[Prediction], options: Any
@@ -184,10 +189,12 @@ class Forecast(Task[schema.Input, schema.Target, schema.Output]):
         return list(series), table.filled_CN[:, -size:]
 
     def _window(self, names: Sequence[str], history_CN: Array) -> tuple[Array, Array]:
-        """Mean [C] and scale [C] of the look-backs. The scale of a constant series that training did not have is 0."""
-        deviations = self._deviations
-        known = np.array([deviations.get(name, 0.0) for name in names])
-        return history_CN.mean(axis=1), np.sqrt(history_CN.var(axis=1) + FLOOR * known**2)
+        """Mean [C] and scale [C] of the look-backs. Without a floor, that of a constant series not seen in training is 0."""
+        floor: Array | float | None = self.config.floor
+        if floor is None:
+            deviations = self._deviations
+            floor = FLOOR * np.array([deviations.get(name, 0.0) for name in names]) ** 2
+        return history_CN.mean(axis=1), np.sqrt(history_CN.var(axis=1) + floor)
 
     def _chosen(self, options: Any) -> list[int]:
         """Indices of the levels to return; raises `ValueError` for one that the model does not have."""

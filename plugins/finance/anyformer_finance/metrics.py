@@ -22,7 +22,10 @@ from anyformer_finance.schema import Output, Target
 
 
 class Errors(OfSums):
-    """Mean squared and mean absolute error of the median, in deviations of the training rows."""
+    """Mean squared and mean absolute error of the median, in deviations of the training rows.
+
+    Those of a model that was never trained here are in the units of the data.
+    """
 
     names = ("mse", "mae")
     higher_is_better = False
@@ -33,12 +36,13 @@ class Errors(OfSums):
     def row(self, output: Output, target: Target) -> Sequence[float]:
         """Sum of squares, sum of absolutes, count; raises `ValueError` for a series the training data did not have."""
         names, truth_CH = _truth(output, target)
-        unknown = [name for name in names if name not in self.deviations]
+        deviations = self.deviations or dict.fromkeys(names, 1.0)
+        unknown = [name for name in names if name not in deviations]
         if unknown:
             raise ValueError(
-                f"series {unknown[0]!r} was not in the training data, which had {listed(list(self.deviations))}"
+                f"series {unknown[0]!r} was not in the training data, which had {listed(list(deviations))}"
             )
-        scale_C1 = np.array([[self.deviations[name]] for name in names])
+        scale_C1 = np.array([[deviations[name]] for name in names])
         error_CH = (np.array([output.median[name] for name in names]) - truth_CH) / scale_C1
         known = error_CH[~np.isnan(error_CH)]
         return float(known @ known), float(np.abs(known).sum()), float(known.size)

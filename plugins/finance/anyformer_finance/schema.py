@@ -20,6 +20,13 @@ class Config(Frozen):
     """Values it forecasts."""
     quantiles: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     """Levels, ascending, 0.5 among them."""
+    loss: Literal["pinball", "squared"] = "pinball"
+    """`squared` trains one forecast, the mean, which is given as that of the level 0.5 (PatchTST)."""
+    pool: Literal["flatten", "mean", "max"] = "flatten"
+    """What the forecast is read from: all patches of the look-back one after another, or their mean or maximum."""
+    floor: float | None = Field(default=None, ge=0)
+    """Added to the variance of each look-back before it is scaled, in the square of the data's units. None: a share of the
+    variance over the training rows, whatever the units."""
     columns: tuple[str, ...] = ()
     """Columns of the data to forecast; none given: all columns of numbers."""
     time: str = "auto"
@@ -41,6 +48,11 @@ class Config(Frozen):
             raise ValueError(
                 f"quantiles {list(levels)} are no ascending levels between 0 and 1 with 0.5 among them, "
                 "as in 0.1, 0.5, 0.9"
+            )
+        if self.loss == "squared" and len(levels) > 1:
+            raise ValueError(
+                f"quantiles has {len(levels)} levels and loss squared trains one forecast; set quantiles to 0.5 alone, "
+                "or loss to pinball"
             )
         if self.season is not None and self.season > self.look_back:
             raise ValueError(

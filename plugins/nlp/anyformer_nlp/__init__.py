@@ -17,10 +17,19 @@
 | nlp/pretrained | those of a published checkpoint               | nothing: it reads its files |
 | nlp/words      | words and marks, one id for all unknown ones  | a list from a corpus        |
 
-| preset         | trunk                                                    |
-|----------------|----------------------------------------------------------|
-| nlp/gpt2-124m  | decoder of GPT-2 small, 12 blocks of width 768           |
-| nlp/bert-base  | encoder of BERT base, 12 blocks of width 768, post-norm  |
+| preset            | what it is                                                                             |
+|-------------------|----------------------------------------------------------------------------------------|
+| nlp/bert-*        | BERT (Devlin et al. 2019), base and large                                              |
+| nlp/gpt2-*        | GPT-2 (Radford et al. 2019) of 124m, 355m, 774m and 1558m weights                      |
+| nlp/gpt3-*        | GPT-3 (Brown et al. 2020) of 125m, 350m, 760m, 1.3b, 2.7b, 6.7b, 13b and 175b          |
+| nlp/llama-65b     | Llama (Touvron et al. 2023)                                                            |
+| nlp/llama2-*      | Llama 2 (Touvron et al. 2023) of 7b, 13b and 70b                                       |
+| nlp/llama3*       | Llama 3 (Grattafiori et al. 2024): llama3-8b, -70b and -405b, llama3.2-1b and -3b      |
+| nlp/mt-nlg-530b   | Megatron-Turing NLG (Smith et al. 2022)                                                |
+| nlp/nanogpt*      | nanoGPT's models of letters (Karpathy 2022): nanogpt and nanogpt-cpu                   |
+| nlp/palm-*        | PaLM (Chowdhery et al. 2022) of 8b, 62b and 540b                                       |
+| nlp/t5-*          | T5 (Raffel et al. 2020): small, base, large, 3b, 11b; v1.1-small to -xxl               |
+| nlp/transformer-* | the Transformer (Vaswani et al. 2017): base, big, and a tiny one for Multi30k          |
 """
 
 from __future__ import annotations
@@ -35,7 +44,9 @@ from anyformer import TaskSpec, TokenizerSpec, hookimpl
 def anyformer_tasks() -> Mapping[str, TaskSpec]:
     """What a user can ask for."""
     return {
-        "fill-mask": TaskSpec("anyformer_nlp.fill_mask:FillMask", "a text with marks to the tokens that may stand for them"),
+        "fill-mask": TaskSpec(
+            "anyformer_nlp.fill_mask:FillMask", "a text with marks to the tokens that may stand for them"
+        ),
         "question-answering": TaskSpec(
             "anyformer_nlp.question_answering:QuestionAnswering",
             "a question and a text to the piece of the text that answers it",
@@ -77,10 +88,10 @@ def anyformer_families() -> Mapping[str, Any]:
 
 @hookimpl
 def anyformer_presets() -> Mapping[str, Callable[[], Any]]:
-    """Trunks of published models."""
-    from anyformer_nlp import presets
+    """Published models."""
+    from anyformer_nlp.presets import PRESETS
 
-    return {"gpt2-124m": presets.gpt2_124m, "bert-base": presets.bert_base}
+    return PRESETS
 
 
 @hookimpl

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from anyformer.families import Family, bert, gpt2, llama, roberta
-from anyformer_nlp import distilbert
+from anyformer.families import Family, bert, gpt2, llama, roberta, t5
+from anyformer.families.fields import Only
+from anyformer_nlp import bart, distilbert
 
 TOKENIZER = "nlp/pretrained"
 
@@ -44,5 +45,38 @@ LLAMAS = {
     id: llama.family(id, {f"{name}ForCausalLM": llama.language_model("nlp/text-generation")}, TOKENIZER)
     for id, name in {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}.items()
 }
+T5 = {
+    id: Family(
+        {"model_type": id}, (*t5.FIELDS, Only("chronos_config", None)), t5.weights, {
+            f"{name}ForConditionalGeneration": t5.conditional("nlp/translation"),
+        }, TOKENIZER, "", assumed,
+    )
+    for id, name, assumed in (("t5", "T5", t5.ASSUMED), ("mt5", "MT5", t5.MT5))
+}  # fmt: skip
+BART = Family(
+    {"model_type": "bart"}, bart.BART, bart.weights(), {
+        "BartForConditionalGeneration": bart.conditional("nlp/translation"),
+    }, TOKENIZER, "model.", bart.ASSUMED, generation=bart.GENERATION,
+)  # fmt: skip
+MBART = Family(
+    {"model_type": "mbart"}, bart.MBART, bart.weights(final=True), {
+        "MBartForConditionalGeneration": bart.conditional("nlp/translation"),
+    }, TOKENIZER, "model.", bart.MBART_ASSUMED, generation=bart.GENERATION,
+)  # fmt: skip
+MARIAN = Family(
+    {"model_type": "marian"}, bart.MARIAN, bart.weights(sinusoidal=True), {
+        "MarianMTModel": bart.conditional("nlp/translation"),
+    }, TOKENIZER, "model.", bart.MARIAN_ASSUMED, generation=bart.GENERATION,
+)  # fmt: skip
 
-FAMILIES = {"bert": BERT, "roberta": ROBERTA, "distilbert": DISTILBERT, "gpt2": GPT2, **LLAMAS}
+FAMILIES = {
+    "bert": BERT,
+    "roberta": ROBERTA,
+    "distilbert": DISTILBERT,
+    "gpt2": GPT2,
+    **LLAMAS,
+    **T5,
+    "bart": BART,
+    "mbart": MBART,
+    "marian": MARIAN,
+}

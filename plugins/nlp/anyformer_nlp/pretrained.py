@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from anyformer.task import Array, Rng
+from anyformer.task import Array, Rng, Tokenizer
 from anyformer_nlp import rust
 from anyformer_nlp.engines import Absent, Engine
 from anyformer_nlp.spans import spans_before_lower
@@ -63,12 +63,13 @@ class Pretrained(TextTokenizer):
         Off, because a text comes from anywhere: a user's message that may write special ids can end a turn or begin
         another. Turn it on for texts you wrote yourself, such as the one to fill a mask in.
         """
-        side: Literal["source", "target"] = "source"
-        """Which of the two languages of a Marian tokenizer is read; both are written in the target language."""
 
     config: Config
     pad_id: int | None = None
     unknown_id: int | None = None
+    # Its engines know ids and no bytes, so it does not say where words and sentences end.
+    continues = Tokenizer.continues
+    closes = Tokenizer.closes
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -118,7 +119,10 @@ class Pretrained(TextTokenizer):
         for name, data in self.files.items():
             (folder / name).write_bytes(data)
 
-    write = save
+    def write(self, folder: Path) -> bool:
+        """Write the same files for another library; False where there are none."""
+        self.save(folder)
+        return bool(self.files)
 
     def _use(self, files: Files, engine: Engine) -> None:
         """Take the vocabulary and the special ids from files and what runs them."""
@@ -130,6 +134,7 @@ class Pretrained(TextTokenizer):
         self.pad_id, self.unknown_id = self._ids_of["pad"], self._ids_of["unknown"]
         special = engine.special | {index for index in self._ids_of.values() if index is not None}
         self.special_ids = frozenset(index for index in special if index < self.vocabulary_size)
+        self.sentinel_ids = _sentinels(engine)
 
     def _id_of(self, role: str, named: Mapping[str, Mapping[str, Any]]) -> int | None:
         chosen = getattr(self.config, role)
@@ -151,6 +156,11 @@ class Pretrained(TextTokenizer):
         """A text to `{"ids": int64 [L]}`, without the ids that `single` adds; raises `ValueError` for a bad text."""
         return {"ids": self.encode_spans(raw)[0]}
 
+    def encode_target(self, raw: Any) -> dict[str, Array]:
+        """As `encode`, of a text in the language that the model writes: Marian has a model of pieces for each language."""
+        encode = getattr(self.engine, "encode_target", self.engine.encode)
+        return {"ids": self._in_range(encode(self._checked(raw))[0])}
+
     def encode_spans(self, raw: Any) -> tuple[Array, Array]:
         """Ids, int64 [L], and the characters [from, to) of `raw` that each stands for, int64 [L, 2].
 
@@ -158,13 +168,16 @@ class Pretrained(TextTokenizer):
         """
         text = self._checked(raw)
         found, spans = self.engine.encode(text)
+        return self._in_range(found), spans_before_lower(np.array(spans, dtype=np.int64).reshape(-1, 2), raw, text)
+
+    def _in_range(self, found: list[int]) -> Array:
         ids = np.array(found, dtype=np.int64)
         if ids.size and ids.max() >= self.vocabulary_size:
             raise ValueError(
                 f"the text has the id {ids.max()}, and the model has {self.vocabulary_size} rows; "
                 "its tokenizer's files are of another model"
             )
-        return ids, spans_before_lower(np.array(spans, dtype=np.int64).reshape(-1, 2), raw, text)
+        return ids
 
     def decode(self, ids: Array, final: bool = True) -> str:
         """The text of ids [L] without special ones; with `final=False` what further ids could change is held back."""
@@ -187,6 +200,14 @@ class Pretrained(TextTokenizer):
         return len(self.pair(nothing, nothing)[0] if pair else self.single(nothing))
 
 
+def _sentinels(engine: Engine) -> tuple[int, ...]:
+    """The ids that stand for hidden spans in T5, the first first; none in other tokenizers."""
+    found: list[int] = []
+    while (index := engine.id_of(f"<extra_id_{len(found)}>")) is not None:
+        found.append(index)
+    return tuple(found)
+
+
 def _engine(files: Files, config: Pretrained.Config) -> Engine:
     """What runs the tokenizer of these files."""
     from anyformer_nlp.sentence_pieces import Marian, SentencePieces
@@ -195,7 +216,7 @@ def _engine(files: Files, config: Pretrained.Config) -> Engine:
     if "tokenizer.json" in files:
         found = rust.from_json(files)
     elif {"source.spm", "target.spm", "vocab.json"} <= files.keys():
-        return _without_special(config, Marian(files, config.side))
+        return _without_special(config, Marian(files))
     elif "vocab.txt" in files:
         found = rust.word_piece(files)
     elif {"vocab.json", "merges.txt"} <= files.keys():

@@ -68,11 +68,10 @@ class Marian:
     A code such as `>>fr<<` at the beginning of a text names the target language of a model that has many.
     """
 
-    def __init__(self, files: Files, side: Literal["source", "target"]) -> None:
+    def __init__(self, files: Files) -> None:
         if read_json(files, "tokenizer_config.json").get("separate_vocabs"):
             raise ValueError("a Marian tokenizer with separate vocabularies cannot be read; one with a shared one can")
-        self.target = _load(files, "target.spm")
-        self.model = _load(files, "source.spm") if side == "source" else self.target
+        self.source, self.target = _load(files, "source.spm"), _load(files, "target.spm")
         self.ids = read_vocabulary(files, "vocab.json")
         self.pieces = {index: piece for piece, index in self.ids.items()}
         self.size = max(self.pieces) + 1
@@ -91,9 +90,16 @@ class Marian:
         return self.ids.get(token)
 
     def encode(self, text: str) -> tuple[list[int], Spans]:
-        """Ids and characters; a piece that the vocabulary lacks is unknown."""
+        """Ids and characters of a text in the source language; a piece that the vocabulary lacks is unknown."""
+        return self._encode(text, self.source)
+
+    def encode_target(self, text: str) -> tuple[list[int], Spans]:
+        """The same of a text in the target language."""
+        return self._encode(text, self.target)
+
+    def _encode(self, text: str, model: Any) -> tuple[list[int], Spans]:
         end = text.find("<<") + 2 if text.startswith(">>") and "<<" in text else 0
-        found = self.model.encode(text[end:], return_type="offset_mapping")
+        found = model.encode(text[end:], return_type="offset_mapping")
         pieces = [*([text[:end]] if end else []), *found["pieces"]]
         spans = [*([(0, end)] if end else []), *((start + end, stop + end) for start, stop in _spans(found))]
         return [self._id(piece) for piece in pieces], spans

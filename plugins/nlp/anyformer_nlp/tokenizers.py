@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from anyformer.task import Array, Frozen, Rng, Tokenizer
+from anyformer.task import Array, Frozen, Rng
 from anyformer_nlp.spans import spans_before_lower, spans_of_bytes
+from anyformer_nlp.units import Pieces
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +30,7 @@ LONGEST_WORD = 200
 """Characters without a space that are learned and read as one word."""
 
 
-class TextTokenizer(Tokenizer):
+class TextTokenizer(Pieces):
     """What the tokenizers of text share: the special ids, the checks of a text, and the way back through bytes."""
 
     class Config(Frozen):
@@ -46,8 +47,6 @@ class TextTokenizer(Tokenizer):
     end_id: int | None = END
     mask_id: int | None = MASK
     special_ids = frozenset((START, END, MASK))
-    pieces: list[bytes]
-    """The UTF-8 bytes that each id from `NUM_SPECIAL` on stands for."""
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)
@@ -81,6 +80,10 @@ class TextTokenizer(Tokenizer):
         ids = self.encode(raw)["ids"]
         text = self._checked(raw)
         return ids, spans_before_lower(self._spans(text, ids - NUM_SPECIAL), raw, text)
+
+    def encode_target(self, raw: Any) -> dict[str, Array]:
+        """As `encode`, of a text in the language that the model writes, where a tokenizer tells the two apart."""
+        return self.encode(raw)
 
     def single(self, ids: Array) -> Array:
         """Ids of one text [L] with the special ids around them, int64 [L + num_special()]."""

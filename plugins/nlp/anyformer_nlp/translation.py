@@ -3,6 +3,8 @@
 * One tokenizer reads both languages, so that names and numbers have the same ids on both sides (Sennrich et al. 2016).
 * A text of more than `context` tokens is refused: a translation cannot be put together from windows cut anywhere. Give
   paragraphs or sentences, as in training.
+* A published model may be one that summarises or answers: it reads a text and writes one, and T5 is told what to do by the
+  words that the text begins with.
 * The baselines say how far copying goes, and how far a dictionary learned from the same pairs goes.
 """
 
@@ -55,16 +57,28 @@ class Translation(Task[Source, Reference, Translated]):
     class Config(Frozen):
         """Fixed by training."""
 
-        context: int = Field(default=512, ge=2)
-        """The longest text in tokens, of either language; a longer one is refused."""
+        context: int = Field(default=512, ge=4)
+        """The longest text in tokens, of either language, with its special ones; a longer one is refused."""
         smoothing: float = Field(default=0.1, ge=0, lt=1)
         """Of the true tokens, in training (Szegedy et al. 2016)."""
+        tied: bool = True
+        """The vocabulary of the output is the table of the tokens (Press and Wolf 2017)."""
+        bias: bool = False
+        """Of the output."""
+        scale: float = Field(default=1.0, gt=0)
+        """Of what the output reads (T5)."""
+        forced_first: int | None = Field(default=None, ge=0)
+        """The id that every translation begins with (BART; mBART's language)."""
+        forced_last: int | None = Field(default=None, ge=0)
+        """The id that must come where a translation reaches its limit: BART's end."""
+        suppressed: tuple[int, ...] = ()
+        """Ids that are never written (Marian's filler)."""
 
     class Options(Generation):
         """Of one call."""
 
         max_new_tokens: int = Field(default=2000, ge=1, le=100_000)
-        """Tokens at most, and never more than twice those of the text and fifty."""
+        """Tokens at most, and never more than twice those of the text and fifty, nor than the model's context."""
 
     Input = Source
     Target = Reference
@@ -107,39 +121,44 @@ class Translation(Task[Source, Reference, Translated]):
         return {"lexicon": lexicon.learn((record.input.text, record.target.translation) for record in records)}
 
     def encode(self, input: Source, options: Any) -> list[Sample]:
-        """One sample: `source` is the text and its end, `target` the start; notes bound what is written."""
-        source = self._ids(input.text, "text")
-        limit = 2 * len(source) + 50 if input.text.strip() else 1
-        tokenizer = self.tokens["text"]
-        return [
-            Sample(
-                {"source": _join(source, tokenizer.end_id), "target": _join(tokenizer.start_id)},
-                notes={"end": tokenizer.end_id, "max_new_tokens": limit},
-            )
-        ]
+        """One sample: `source` is the text with its special ids, `target` the start; notes bound what is written."""
+        source = self._source(input.text)
+        limit = min(2 * len(source) + 50, self.config.context) if input.text.strip() else 1
+        parts = {"source": source, "target": _join(self.tokens["text"].start_id)}
+        return [Sample(parts, notes={**self.notes(), "max_new_tokens": limit})]
+
+    def notes(self) -> dict[str, Any]:
+        """What rules the writing of any text: where it ends, which ids are forced, and which never come."""
+        chosen, notes = self.config, {"end": self.tokens["text"].end_id}
+        forced = {step: id for step, id in ((0, chosen.forced_first), (-1, chosen.forced_last)) if id is not None}
+        return notes | ({"forced": forced} if forced else {}) | (
+            {"suppressed": chosen.suppressed} if chosen.suppressed else {}
+        )  # fmt: skip
 
     def learn(self, record: Record[Source, Reference], rng: Rng) -> list[Sample]:
         """One sample: `target` is the start and the translation, `labels` the translation and its end."""
-        tokenizer = self.tokens["text"]
-        source, target = self._ids(record.input.text, "text"), self._ids(record.target.translation, "translation")
+        tokenizer, first = self.tokens["text"], self.config.forced_first
+        written = _join(*([] if first is None else [first]), self._ids(record.target.translation, "translation"))
         return [
             Sample(
-                {"source": _join(source, tokenizer.end_id), "target": _join(tokenizer.start_id, target)},
-                {"labels": _join(target, tokenizer.end_id)},
+                {"source": self._source(record.input.text), "target": _join(tokenizer.start_id, written)},
+                {"labels": _join(written, tokenizer.end_id)},
             )
         ]
 
     def head(self, trunk: Trunk) -> Head:
-        """The next token, by the embedding's own table. Raises `ValueError` for a decoder that sees what it is to write."""
+        """The next token. Raises `ValueError` for a decoder that sees what it is to write."""
         from anyformer.heads import LanguageModel
 
         if not trunk.output.causal or not trunk.output.cross:
             raise ValueError(
                 "a translation is written left to right from a text: trunk.decoder needs causal=true, cross=true"
             )
+        chosen = self.config
         return LanguageModel(
-            trunk.output.width, self.tokens["text"].vocabulary_size, stream="target", smoothing=self.config.smoothing
-        )
+            trunk.output.width, self.tokens["text"].vocabulary_size, stream="target", tied=chosen.tied,
+            smoothing=chosen.smoothing, bias=chosen.bias, scale=chosen.scale,
+        )  # fmt: skip
 
     def decode(self, input: Source, samples: list[Sample], predictions: list[Prediction], options: Any) -> Translated:
         """The ids as text; of a stream, the text so far."""
@@ -156,10 +175,13 @@ class Translation(Task[Source, Reference, Translated]):
         return [Bleu(), Chrf(), ExactMatch("text", "translation")]
 
     def baselines(self) -> dict[str, Callable[[Source], Translated]]:
-        """`copy`: the text as it is; `dictionary`: word by word, in the order of the text."""
+        """`copy`: the text as it is; `dictionary`: word by word, in the order of the text.
+
+        A model read from a published checkpoint was given no pairs: its dictionary is empty, and both copy.
+        """
         return {
             "copy": lambda input: Translated(text=input.text),
-            "dictionary": lambda input: Translated(text=lexicon.translate(input.text, self.state["lexicon"])),
+            "dictionary": lambda input: Translated(text=lexicon.translate(input.text, self.state.get("lexicon", {}))),
         }
 
     def draw(self, input: Source, output: Translated, target: Reference | None = None) -> Figure:
@@ -169,12 +191,19 @@ class Translation(Task[Source, Reference, Translated]):
         truth = [] if target is None else [("truth", target.translation)]
         return draw_texts([("text", input.text), ("output", output.text), *truth])
 
+    def _source(self, text: str) -> Array:
+        """Ids of what is read with the special ids of one text, int64 [L]."""
+        source: Array = self.tokens["text"].single(self._ids(text, "text"))
+        return source
+
     def _ids(self, text: str, field: str) -> Array:
-        """Ids of one side, int64 [L]; raises `ValueError` if they are more than the context."""
-        ids: Array = self.tokens["text"].encode(text)["ids"]
-        if len(ids) > self.config.context:
+        """Ids of one side, int64 [L]; raises `ValueError` if, with special ones, they are more than the context."""
+        tokenizer = self.tokens["text"]
+        ids: Array = (tokenizer.encode if field == "text" else tokenizer.encode_target)(text)["ids"]
+        room = self.config.context - max(2, tokenizer.num_special())
+        if len(ids) > room:
             raise ValueError(
-                f"{field!r} has {len(ids):,} tokens; this model reads {self.config.context} at most: "
+                f"{field!r} has {len(ids):,} tokens; this model reads {room:,} at most: "
                 "give it sentence by sentence, or train with a greater config.context"
             )
         return ids

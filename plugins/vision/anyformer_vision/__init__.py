@@ -8,16 +8,22 @@
 | tokenizer      | what it does                                                    |
 |----------------|-----------------------------------------------------------------|
 | vision/patches | an image -> normalised square patches, and back                 |
+| vision/pixels  | an image -> its normalised pixels, whatever its size            |
 
-| preset           | what it is                                                    |
-|------------------|---------------------------------------------------------------|
-| vision/vit-b16   | the trunk of ViT-B/16 at 224 pixels (Dosovitskiy et al. 2020) |
-| vision/vit-s16   | the trunk of ViT-S/16 at 224 pixels (Touvron et al. 2020)     |
-| vision/deit-ti16 | the trunk of DeiT-Ti/16 at 224 pixels (Touvron et al. 2020)   |
-| vision/detr      | the trunk of DETR (Carion et al. 2020)                        |
-| vision/yolos-ti  | the trunk of YOLOS-Ti (Fang et al. 2021)                      |
-| vision/yolos-s   | the trunk of YOLOS-S (Fang et al. 2021)                       |
-| vision/yolos-b   | the trunk of YOLOS-B (Fang et al. 2021)                       |
+| family                                                  | whose checkpoints, and what they serve                |
+|---------------------------------------------------------|-------------------------------------------------------|
+| vision/vit, vision/deit, vision/dinov2                  | of transformers: image classification                 |
+| vision/timm-vit, vision/timm-deit-distilled             | of timm: image classification                         |
+| vision/detr, vision/yolos                               | of transformers: object detection                     |
+
+| preset           | what it is                                                                            |
+|------------------|---------------------------------------------------------------------------------------|
+| vision/vit-*     | ViT (Dosovitskiy et al. 2020) at 224 pixels: b16, b32, l16, l32, h14, s16             |
+| vision/deit-*    | DeiT (Touvron et al. 2020) at 224 pixels: ti16, s16, b16                              |
+| vision/vit-lite* | for CIFAR-10 (Hassani et al. 2021): vit-lite-6-4, vit-lite-7-4                        |
+| vision/vit-cifar | for CIFAR-10 (omihub777/ViT-CIFAR)                                                    |
+| vision/detr-r50  | DETR on ResNet-50 (Carion et al. 2020)                                                |
+| vision/yolos-*   | the trunk of YOLOS (Fang et al. 2021): ti, s, b                                       |
 
 | reader     | what it reads                                                                      |
 |------------|------------------------------------------------------------------------------------|
@@ -36,7 +42,9 @@ from typing import TYPE_CHECKING
 from anyformer import TaskSpec, TokenizerSpec, hookimpl
 
 if TYPE_CHECKING:
+    from anyformer.families import Family
     from anyformer.nn.config import Trunk
+    from anyformer.preset import Preset
 
 
 @hookimpl
@@ -56,23 +64,26 @@ def anyformer_tasks() -> Mapping[str, TaskSpec]:
 @hookimpl
 def anyformer_tokenizers() -> Mapping[str, TokenizerSpec]:
     """The tokenizers of the table above."""
-    return {"patches": TokenizerSpec("anyformer_vision.tokenizers:Patches", "an image to normalised square patches")}
+    return {
+        "patches": TokenizerSpec("anyformer_vision.tokenizers:Patches", "an image to normalised square patches"),
+        "pixels": TokenizerSpec("anyformer_vision.detection_tokenizer:Pixels", "an image to pixels, at its own size"),
+    }
 
 
 @hookimpl
-def anyformer_presets() -> Mapping[str, Callable[[], Trunk]]:
-    """The presets of the table above."""
-    from anyformer_vision import detection_presets, presets
+def anyformer_families() -> Mapping[str, Family]:
+    """The checkpoint layouts of the table above."""
+    from anyformer_vision.families import FAMILIES
 
-    return {
-        "vit-b16": presets.vit_b16,
-        "vit-s16": presets.vit_s16,
-        "deit-ti16": presets.deit_ti16,
-        "detr": detection_presets.detr,
-        "yolos-ti": detection_presets.yolos_ti,
-        "yolos-s": detection_presets.yolos_s,
-        "yolos-b": detection_presets.yolos_b,
-    }
+    return FAMILIES
+
+
+@hookimpl
+def anyformer_presets() -> Mapping[str, Callable[[], Preset | Trunk]]:
+    """The presets of the table above."""
+    from anyformer_vision.presets import PRESETS
+
+    return PRESETS
 
 
 @hookimpl

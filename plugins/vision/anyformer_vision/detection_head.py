@@ -8,11 +8,13 @@ Axis legend: T tokens of the pack, B images, Q queries of an image, M chosen tok
   in an encoder (YOLOS).
 * The last class is "no object". Most queries end there, so it weighs a tenth of the others.
 * Boxes are not computed in bf16 under autocast: near 1 its steps are 4 pixels of an image of 1000.
-* The published code also teaches every decoder block with the same loss; here only the last block is taught.
+* Where asked, every block is taught, not only the last: the same loss, each with an assignment of its own, by the same
+  layers behind the same final norm, added up (section 3.2, "Auxiliary decoding losses").
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
@@ -51,8 +53,11 @@ class DetectionHead(Head):
     A box is centre x, centre y, width, height, relative to the sides of the image, 0 to 1.
     """
 
-    def __init__(self, width: int, num_labels: int, num_queries: int, stream: str, class_layers: int = 1) -> None:
+    def __init__(
+        self, width: int, num_labels: int, num_queries: int, stream: str, class_layers: int = 1, deep: bool = False
+    ) -> None:
         super().__init__()
+        self.deep = deep
         self.num_queries = num_queries
         self.stream = stream
         self.classes = Layers(width, num_labels + 1, class_layers)
@@ -64,9 +69,9 @@ class DetectionHead(Head):
         """Streams [T, D] to logits and boxes of all B * Q queries, or of the tokens `at` [M]."""
         stream = streams[self.stream]
         x_MD = stream.x_TD[self._queries(stream) if at is None else at]
-        weight = self.boxes.layers[0].weight
+        dtype = next(self.boxes.parameters()).dtype
         with torch.autocast(x_MD.device.type, enabled=False):
-            boxes = self.boxes(x_MD.to(weight.dtype)).sigmoid()
+            boxes = self.boxes(x_MD.to(dtype)).sigmoid()
         return self.classes(x_MD), boxes
 
     def _queries(self, stream: Stream) -> Int[Tensor, "M"]:
@@ -87,6 +92,15 @@ class DetectionHead(Head):
 
     def loss(self, streams: Streams, targets: Parts) -> dict[str, Tensor]:
         """Sums: weighted cross-entropy over queries; distance of edges and lack of overlap over objects, weighted."""
+        stream = streams[self.stream]
+        sums: dict[str, Tensor] = {}
+        for x_TD in (stream.x_TD, *stream.earlier):
+            for name, value in self._loss_of({self.stream: replace(stream, x_TD=x_TD)}, targets).items():
+                sums[name] = sums[name] + value if name in sums else value
+        return sums
+
+    def _loss_of(self, streams: Streams, targets: Parts) -> dict[str, Tensor]:
+        """The sums of one block's output."""
         logits, found = self(streams)
         if logits.dtype in (torch.float16, torch.bfloat16):
             logits, found = logits.float(), found.float()

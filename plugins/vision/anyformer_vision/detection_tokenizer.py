@@ -12,6 +12,8 @@ Axis legend: H height, W width.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,9 +21,8 @@ from pydantic import Field, model_validator
 
 from anyformer.media import Image
 from anyformer.task import Array, Frozen, Tokenizer
-from anyformer_vision.resize import fitted, resize
+from anyformer_vision.resize import MAX_SIDE, fitted, resize
 
-MAX_SIDE = 4096
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 """Of the red, green and blue pixels of ImageNet, 0 to 255."""
@@ -91,6 +92,20 @@ class Pixels(Tokenizer):
     def encode(self, raw: Any) -> dict[str, Array]:
         """Whatever `Image.of` takes, to its parts. Raises `ValueError` as `Image` does."""
         return self.parts(self.resized(Image.of(raw).pixels("RGB")))
+
+    @classmethod
+    def read(cls, folder: Path, config: Mapping[str, Any]) -> Pixels:
+        """What a checkpoint's folder says of its images. Raises `ValueError` for what is not supported."""
+        from anyformer.description import validated
+        from anyformer_vision import detection_files
+
+        return cls(validated(cls.Config, detection_files.read(folder, config), detection_files.FILE))
+
+    def write(self, folder: Path) -> bool:
+        """Say it there; False where the home library has no word for these settings."""
+        from anyformer_vision import detection_files
+
+        return detection_files.write(folder, self.config)
 
 
 def _text(size: tuple[int, ...]) -> str:

@@ -48,7 +48,8 @@ class DetrEmbedding(Embedding):
         self.projection = nn.Linear(num_channels, source_width)
         self.queries = nn.Embedding(num_queries, target_width)
         initialise(self.projection)
-        initialise(self.queries)
+        # At unit scale, as in the published code: queries that start alike attend alike, and take long to part.
+        nn.init.normal_(self.queries.weight)
 
     def forward(self, parts: Parts, cache: Cache | None = None) -> Streams:
         """Parts `pixels` [T, 3] and `size` [B, 2] to streams of B sequences: `source` [h * w] tokens each, `target` [Q]."""

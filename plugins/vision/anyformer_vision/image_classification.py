@@ -1,6 +1,7 @@
 """`vision/image-classification`: an image to one of the labels seen in training, by a vision transformer.
 
 * The transformer of Dosovitskiy et al. 2020, without a class token: the head averages over the patches (Beyer et al. 2022).
+  Published checkpoints have class tokens; `class_tokens` and `pooling` say which, and what the head reads.
 * Every image is brought to one size, so all sequences have the same length and the trunk sees them as a view.
 * Small data is memorised in minutes: training images are flipped and shifted, each by its own generator.
 * The nearest class mean, over the pixels, is the baseline to beat; it knows nothing but average shapes.
@@ -9,10 +10,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from anyformer.data.views import RowSequence
 from anyformer.media import Image
@@ -23,7 +24,7 @@ from anyformer_vision.thumbnails import ClassMeans, nearest, thumbnail
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from anyformer.nn import Head
+    from anyformer.nn import Embedding, Head
     from anyformer.nn.config import Trunk
 
 SINGULAR = {"images": "image", "labels": "label"}
@@ -38,7 +39,7 @@ class Photo(Data):
     """What is asked."""
 
     image: Image
-    """Of any size; it is brought to the size of the training images."""
+    """Of any size; it is brought to the size that the model reads."""
 
 
 class Label(Data):
@@ -71,6 +72,22 @@ class ImageClassification(Task[Photo, Label, Classification]):
         """On the mean of the patches."""
         smoothing: float = Field(default=0.1, ge=0, lt=1)
         """Of the labels, in training (Szegedy et al. 2016)."""
+        class_tokens: int = Field(default=0, ge=0, le=16)
+        """Learned vectors before the patches; each takes a position."""
+        pooling: Literal["mean", "first", "beside", "each"] = "mean"
+        """What the head reads: the mean of all tokens, the first class token (ViT), that one beside the mean of the patches
+        (DINOv2), or each class token with a layer of its own, averaged (distilled DeiT)."""
+        grid: tuple[int, int] | None = None
+        """Rows and columns of patches that learned positions are for; they are resampled where images have others. None:
+        those of the images."""
+
+        @model_validator(mode="after")
+        def _possible(self) -> ImageClassification.Config:
+            if self.pooling != "mean" and not self.class_tokens:
+                raise ValueError(
+                    f"pooling={self.pooling} reads a class token; set class_tokens to 1, or pooling to mean"
+                )
+            return self
 
     class Options(Frozen):
         """Of one call."""
@@ -142,14 +159,23 @@ class ImageClassification(Task[Photo, Label, Classification]):
         label = np.array([self._index(record.target)], dtype=np.int64)
         return [Sample({"source": tokenizer.patches(pixels)}, {"label": label})]
 
+    def embedding(self, trunk: Trunk) -> Embedding:
+        """Patches through a linear map, class tokens before them, with positions."""
+        from anyformer_vision.grid_positions import patch_embedding
+
+        return patch_embedding(trunk, self.tokens, self.config.class_tokens, self.config.grid)
+
     def head(self, trunk: Trunk) -> Head:
-        """A linear layer over the mean of the patches."""
+        """A linear layer over what `pooling` says."""
+        config, width, num_labels = self.config, trunk.output.width, len(self.state["labels"])
+        if config.pooling in ("beside", "each"):
+            from anyformer_vision.class_tokens import ClassTokens
+
+            beside = config.pooling == "beside"
+            return ClassTokens(width, num_labels, config.class_tokens, beside, config.dropout, config.smoothing)
         from anyformer.heads import Classifier
 
-        config, num_labels = self.config, len(self.state["labels"])
-        return Classifier(
-            trunk.output.width, num_labels, pool="mean", dropout=config.dropout, smoothing=config.smoothing
-        )
+        return Classifier(width, num_labels, config.pooling, dropout=config.dropout, smoothing=config.smoothing)
 
     def decode(
         self, input: Photo, samples: list[Sample], predictions: list[Prediction], options: Any
@@ -166,7 +192,13 @@ class ImageClassification(Task[Photo, Label, Classification]):
         return [Accuracy(), MacroF1(self.state["labels"])]
 
     def baselines(self) -> dict[str, Callable[[Photo], Classification]]:
-        """`majority` answers the most frequent label, `nearest_mean` the label whose mean image is closest."""
+        """`majority` answers the most frequent label, `nearest_mean` the label whose mean image is closest.
+
+        A model that was never trained here knows only its labels: `uniform` gives all of them one probability.
+        """
+        num_labels = len(self.state["labels"])
+        if "counts" not in self.state:
+            return {"uniform": lambda input: self._answer(np.full(num_labels, 1 / num_labels), None)}
         counts = np.asarray(self.state["counts"], np.float64)
 
         def majority(input: Photo) -> Classification:

@@ -52,6 +52,8 @@ class ObjectDetection(Task[Photo, Boxes, Detections]):
         """With a decoder: the residual network that makes the encoder's map."""
         dilation: bool = False
         """With a decoder: a map 16 and not 32 times smaller than the image (DC5)."""
+        teach_every_block: bool = False
+        """The loss of every block that answers, not only of the last: DETR learns sooner with it."""
         flip: bool = True
         """Mirror every second training image. Set to false where left and right differ: letters, signs."""
         jitter: float = Field(default=0.0, ge=0, lt=1)
@@ -128,7 +130,7 @@ class ObjectDetection(Task[Photo, Boxes, Detections]):
         scale = 1.0 - config.jitter * rng.random()
         boxes = to_center(edges / np.array([width, height, width, height]))
         classes = np.array([self._index(box.label) for box in objects], np.int64)
-        targets = {"classes": classes, "boxes": boxes.astype(np.float32)}
+        targets: dict[str, Array] = {"classes": classes, "boxes": boxes.astype(np.float32)}
         return [Sample(tokenizer.parts(tokenizer.resized(pixels, scale)), targets)]
 
     def embedding(self, trunk: Trunk) -> Embedding:
@@ -164,7 +166,9 @@ class ObjectDetection(Task[Photo, Boxes, Detections]):
 
         config, num_labels = self.config, len(self.state["labels"])
         stream = "source" if trunk.decoder is None else "target"
-        return DetectionHead(trunk.output.width, num_labels, config.num_queries, stream, config.class_layers)
+        return DetectionHead(
+            trunk.output.width, num_labels, config.num_queries, stream, config.class_layers, config.teach_every_block
+        )
 
     def decode(self, input: Photo, samples: list[Sample], predictions: list[Prediction], options: Any) -> Detections:
         """The most probable label of each query and its box, in pixels of the image as given."""

@@ -15,6 +15,9 @@ import numpy as np
 
 from anyformer.task import Array
 
+MAX_SIDE = 4096
+"""Pixels that a side of a detection image may have."""
+
 
 def fitted(height: int, width: int, shortest: int, longest: int | None = None, multiple: int = 1) -> tuple[int, int]:
     """Height and width whose shorter side is `shortest`, or less where the longer one would exceed `longest`; both are

@@ -2,16 +2,16 @@
 
 Axis legend: H height, W width, C channels (1 grey, 3 colour), L patches, P values in a patch.
 
-* Every image becomes the same size, so every sequence the same length: resized and cropped, or stretched, with Pillow's
-  antialiased filter. An image that has the size already passes untouched.
+* Every image becomes the same size, so every sequence the same length; `framing` says how.
 * What the training images are, `fit` reads from them: grey or colour, their size where all have one, and the mean and
   standard deviation of each channel, from exact sums over every pixel.
 * Patches run row by row, and a patch's values row by row with the channels innermost.
+* `preprocessing` reads and writes these settings as checkpoints of other libraries have them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,8 @@ from pydantic import Field, field_validator, model_validator
 
 from anyformer.media import Image
 from anyformer.task import Array, Frozen, Rng, Tokenizer
+from anyformer_vision.framing import Framing, framed, text
+from anyformer_vision.pixel_sums import PixelSums
 
 CHANNELS = {"L": 1, "RGB": 3}
 AUTO_SIDE = 64
@@ -44,7 +46,7 @@ class Fitted(Frozen):
 class Patches(Tokenizer):
     """An image to normalised patches, float32 [L, P], and back."""
 
-    class Config(Frozen):
+    class Config(Framing):
         """The size of images and patches, and how an image is brought to it."""
 
         size: tuple[int, int] | None = None
@@ -54,14 +56,12 @@ class Patches(Tokenizer):
         """Side of a square patch, in pixels."""
         mode: Literal["auto", "L", "RGB"] = "auto"
         """Grey, colour, or `auto`: grey if every training image is."""
-        resize: Literal["crop", "stretch"] = "crop"
-        """`crop` keeps the proportions and cuts what stands out, evenly on both sides; `stretch` keeps everything."""
         mean: tuple[float, ...] | None = None
         """Fixed mean of each channel, in units of pixels (0 to 255). None: of the training images."""
         std: tuple[float, ...] | None = None
         """Fixed standard deviation of each channel, likewise."""
 
-        @field_validator("size", mode="before")
+        @field_validator("size", "before", mode="before")
         @classmethod
         def _square(cls, size: Any) -> Any:
             return (size, size) if isinstance(size, int | str) else size
@@ -70,6 +70,9 @@ class Patches(Tokenizer):
         def _possible(self) -> Patches.Config:
             if self.size is not None:
                 _check_size(self.size, self.patch, "size")
+                self.check_before(self.size)
+            elif self.before is not None:
+                raise ValueError("before needs a size to cut out of it; set size as well")
             given = [values for values in (self.mean, self.std) if values is not None]
             if len(given) == 1:
                 raise ValueError("mean and std are fixed together; give both, or neither")
@@ -84,6 +87,8 @@ class Patches(Tokenizer):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self._fitted: Fitted | None = None
+        if config.size and config.mode != "auto" and config.mean and config.std:
+            self.fitted = Fitted(size=config.size, mode=config.mode, mean=config.mean, std=config.std)
 
     @property
     def fitted(self) -> Fitted:
@@ -102,10 +107,16 @@ class Patches(Tokenizer):
         return CHANNELS[self.fitted.mode]
 
     @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        height, width = self.fitted.size
+        return height // self.config.patch, width // self.config.patch
+
+    @property
     def num_patches(self) -> int:
         """L: the length of every sequence."""
-        height, width = self.fitted.size
-        return (height // self.config.patch) * (width // self.config.patch)
+        rows, columns = self.grid
+        return rows * columns
 
     def fit(self, corpus: Iterable[Any], rng: Rng) -> None:
         """Learn size, mode, mean and standard deviation from images, holding one at a time.
@@ -114,18 +125,17 @@ class Patches(Tokenizer):
         """
         config = self.config
         if config.size and config.mode != "auto" and config.mean and config.std:
-            self.fitted = Fitted(size=config.size, mode=config.mode, mean=config.mean, std=config.std)
             return  # nothing is left to learn
-        size, sums = config.size, _Sums()
+        size, sums = config.size, PixelSums()
         for raw in corpus:
             pixels = Image.of(raw).pixels("L" if config.mode == "L" else "RGB")
             size = size or _adopted(pixels, config.patch)
             if config.size is None and pixels.shape[:2] != size:
                 raise ValueError(
-                    f"the training images differ in size ({_text(size)} and {_text(pixels.shape)}, height x width); "
+                    f"the training images differ in size ({text(size)} and {text(pixels.shape)}, height x width); "
                     f"set the tokenizer's size, for example size={AUTO_SIDE}"
                 )
-            sums.add(_resized(pixels, size, config.resize))
+            sums.add(framed(pixels, size, config))
         if not sums.count:
             raise ValueError("there is no image to learn from; give at least one")
         assert size is not None
@@ -136,8 +146,8 @@ class Patches(Tokenizer):
     def pixels(self, raw: Any) -> Array:
         """Whatever `Image.of` takes, to uint8 [H, W, C] of the fitted size. Raises `ValueError` as `Image` does."""
         fitted = self.fitted
-        resized = _resized(Image.of(raw).pixels(fitted.mode), fitted.size, self.config.resize)
-        return resized.reshape(*fitted.size, self.num_channels)
+        framed_HWC = framed(Image.of(raw).pixels(fitted.mode), fitted.size, self.config)
+        return framed_HWC.reshape(*fitted.size, self.num_channels)
 
     def patches(self, pixels: Array) -> Array:
         """uint8 [H, W, C] to normalised patches, float32 [L, P]."""
@@ -172,33 +182,21 @@ class Patches(Tokenizer):
         """Read what `save` wrote."""
         self.fitted = Fitted.model_validate_json((folder / SAVED).read_text(encoding="utf-8"))
 
+    @classmethod
+    def read(cls, folder: Path, config: Mapping[str, Any]) -> Patches:
+        """From the files of a checkpoint of transformers or timm. Raises `ValueError` for what is not supported."""
+        from anyformer.description import validated
+        from anyformer_vision import preprocessing
 
-class _Sums:
-    """Exact sums over pixels, by channel."""
+        tokenizer = cls(validated(cls.Config, preprocessing.read(folder, config), "preprocessing"))
+        tokenizer.fit((), np.random.default_rng(0))
+        return tokenizer
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.grey = True
-        self.first: Array = np.zeros(1, np.int64)
-        self.second: Array = np.zeros(1, np.int64)
+    def write(self, folder: Path) -> bool:
+        """The files that transformers or timm read; False where they have no word for our settings."""
+        from anyformer_vision import preprocessing
 
-    def add(self, pixels: Array) -> None:
-        """uint8 [H, W] or [H, W, 3]."""
-        flat = pixels.reshape(pixels.shape[0] * pixels.shape[1], -1)
-        self.grey = self.grey and bool((flat == flat[:, :1]).all())
-        wide = flat.astype(np.int64)
-        self.count += len(flat)
-        self.first = self.first + wide.sum(0)
-        self.second = self.second + (wide * wide).sum(0)
-
-    def moments(self, num_channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation of the first channels; a channel that never changes is left unscaled."""
-        means, stds = [], []
-        for first, second in zip(self.first.tolist(), self.second.tolist(), strict=True):
-            variance = self.count * second - first * first  # of Python's integers, which do not overflow
-            means.append(first / self.count)
-            stds.append(variance**0.5 / self.count if variance else 1.0)
-        return tuple(means[:num_channels]), tuple(stds[:num_channels])
+        return preprocessing.write(folder, self.config, self.fitted)
 
 
 def _adopted(pixels: Array, patch: int) -> tuple[int, int]:
@@ -206,7 +204,7 @@ def _adopted(pixels: Array, patch: int) -> tuple[int, int]:
     size = (pixels.shape[0], pixels.shape[1])
     if max(size) > AUTO_SIDE:
         raise ValueError(
-            f"the training images are {_text(size)} (height x width), too large to be taken as they are; "
+            f"the training images are {text(size)} (height x width), too large to be taken as they are; "
             f"set the tokenizer's size, for example size={AUTO_SIDE}"
         )
     _check_size(size, patch, "the size of the training images")
@@ -216,23 +214,6 @@ def _adopted(pixels: Array, patch: int) -> tuple[int, int]:
 def _check_size(size: tuple[int, int], patch: int, name: str) -> None:
     if min(size) < 1 or max(size) > MAX_SIDE or any(side % patch for side in size):
         raise ValueError(
-            f"{name} is {_text(size)} (height x width), which patches of {patch} x {patch} do not fill; "
+            f"{name} is {text(size)} (height x width), which patches of {patch} x {patch} do not fill; "
             f"set size to multiples of patch, at most {MAX_SIDE}, or another patch"
         )
-
-
-def _resized(pixels: Array, size: tuple[int, int], policy: Literal["crop", "stretch"]) -> Array:
-    """uint8 [h, w] or [h, w, 3] to the size [H, W]."""
-    if pixels.shape[:2] == size:
-        return pixels
-    import PIL.Image
-    import PIL.ImageOps
-
-    image = PIL.Image.fromarray(pixels)
-    target, kernel = (size[1], size[0]), PIL.Image.Resampling.BILINEAR
-    resized = image.resize(target, kernel) if policy == "stretch" else PIL.ImageOps.fit(image, target, kernel)
-    return np.asarray(resized)
-
-
-def _text(size: tuple[int, ...]) -> str:
-    return f"{size[0]} x {size[1]}"

@@ -106,3 +106,23 @@ def test_every_sequence_has_its_patches() -> None:
     streams = {"source": Stream(torch.zeros(5, WIDTH), Pack.of([2, 3]))}
     with pytest.raises(AssertionError, match="every sequence has num_patches"):
         head_of()(streams)
+
+
+@pytest.mark.parametrize("pool", ["mean", "max"])
+def test_pooled_patches(pool: str) -> None:
+    head, streams = head_of(pool=pool).double(), streams_of()
+    patches = streams["source"].x_TD.view(SEQUENCES, PATCHES, WIDTH)
+    pooled = patches.mean(1) if pool == "mean" else patches.max(1).values
+    torch.testing.assert_close(head(streams), head.output(pooled).view(SEQUENCES, HORIZON, len(LEVELS)))
+
+
+def test_squared_error_of_what_is_known() -> None:
+    head = Quantile(WIDTH, HORIZON, [0.5], PATCHES, squared=True).double()
+    values = values_of(np.random.default_rng(0))
+    targets = {"values": Part(torch.from_numpy(values.ravel()), Pack.of([HORIZON] * SEQUENCES))}
+    found = head(streams_of())[:, :, 0].detach().numpy()
+    loss = head.loss(streams_of(), targets)["loss"]
+    assert (loss / head.weigh(targets)["loss"]).item() == pytest.approx(np.nanmean((found - values) ** 2), rel=1e-12)
+    loss.backward()
+    assert head.output.weight.grad is not None
+    assert head.output.weight.grad.isfinite().all()

@@ -131,3 +131,19 @@ def test_dropout_reaches_every_place_and_only_in_training() -> None:
     encoder.eval()
     first, second = (encoder(stream).x_TD for _ in range(2))
     assert torch.equal(first, second)
+
+
+def test_stored_frequencies_are_those_that_turn() -> None:
+    """A new model's equal the computed ones; those that are put in their place are used, and no training moves them."""
+    found = {}
+    for stored in (True, False):
+        torch.manual_seed(0)
+        position = config.Position(kind="rotary", stored=stored)
+        found[stored] = build.stack(stack().model_copy(update={"position": position})).double()
+    stream = Stream(torch.randn(8, WIDTH, dtype=torch.float64), Pack.of([3, 5]))
+    before = found[False](stream).x_TD
+    torch.testing.assert_close(found[True](stream).x_TD, before, rtol=0, atol=1e-6)
+    assert "positions.frequencies" in found[True].state_dict()
+    assert "positions.frequencies" not in {**found[False].state_dict(), **dict(found[True].named_parameters())}
+    found[True].state_dict()["positions.frequencies"].mul_(2)
+    assert not torch.allclose(found[True](stream).x_TD, before)

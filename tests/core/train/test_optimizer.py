@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from anyformer.artifact import Artifact
 from anyformer.nn import build, config
-from anyformer.train.optimizer import learning_rate_factor, load_state_tensors, optimizer_for, state_tensors
-from anyformer.train.settings import SGD, AdamW, Constant, Cosine, Linear, Optimizer
+from anyformer.train.optimizer import (
+    learning_rate_factor,
+    load_state_tensors,
+    optimizer_for,
+    set_learning_rate,
+    state_tensors,
+)
+from anyformer.train.settings import (
+    SGD,
+    AdamW,
+    Constant,
+    Cosine,
+    InverseSquareRoot,
+    Linear,
+    Optimizer,
+    Schedule,
+    WarmupStableDecay,
+)
 
 
 def trunk() -> nn.Module:
@@ -50,10 +70,38 @@ def test_frozen_weights_are_left_out() -> None:
     assert group["weight_decay"] == 0.0
 
 
-@pytest.mark.parametrize("schedule", [Cosine(warmup=4, final=0.2), Linear(warmup=4, final=0.2), Constant(warmup=4)])
-def test_warm_up_rises_in_equal_steps_to_the_peak(schedule: Cosine | Linear | Constant) -> None:
-    factors = [learning_rate_factor(schedule, step, 104) for step in range(5)]
-    assert factors == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
+SCHEDULES: list[Schedule] = [
+    Cosine(warmup=4, final=0.2),
+    Linear(warmup=4, final=0.2),
+    WarmupStableDecay(warmup=4, final=0.2),
+    InverseSquareRoot(warmup=4),
+    Constant(warmup=4),
+]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda schedule: schedule.name)
+def test_warm_up_rises_in_equal_steps_to_the_peak(schedule: Schedule) -> None:
+    factors = [learning_rate_factor(schedule, step, 104) for step in range(4)]
+    assert factors == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert 0.85 < learning_rate_factor(schedule, 4, 104) <= 1.0
+
+
+def test_inverse_square_root() -> None:
+    schedule = InverseSquareRoot(warmup=100)
+    assert learning_rate_factor(schedule, 399, 10**6) == pytest.approx(0.5)
+    assert learning_rate_factor(schedule, 9999, 10) == pytest.approx(0.1), "it does not depend on the length of the run"
+    assert learning_rate_factor(InverseSquareRoot(warmup=0), 3, 10) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("decay", "half_way"), [("linear", 0.5), ("cosine", 0.5), ("square_root", 1 - math.sqrt(0.5))])
+def test_a_plateau_and_a_short_decay(decay: Any, half_way: float) -> None:
+    schedule = WarmupStableDecay(warmup=10, stable=0.8, decay=decay, final=0.1)
+    factors = [learning_rate_factor(schedule, step, 110) for step in range(10, 111)]
+    assert factors[:81] == [1.0] * 81
+    assert factors[90] == pytest.approx(0.1 + 0.9 * half_way)
+    assert factors[100] == pytest.approx(0.1)
+    assert factors[80:] == sorted(factors[80:], reverse=True)
+    assert learning_rate_factor(WarmupStableDecay(warmup=0, stable=1.0), 9, 10) == 1.0
 
 
 def test_schedules_fall_from_the_peak_to_their_end() -> None:
@@ -101,3 +149,28 @@ def test_state_goes_on_in_another_process(settings: Optimizer) -> None:
     kinds = {"adamw": {"step", "exp_avg", "exp_avg_sq"}, "sgd": {"momentum_buffer"} if settings == SGD() else set()}
     assert {name.rpartition("/")[2] for name in final} == kinds[settings.name]
     assert not [name for name in saved if torch.equal(saved[name], final[name])], "the saved state moved with the run"
+
+
+# -- layer-wise decay
+
+
+def test_rates_fall_from_the_head_to_the_embedding(
+    letters: ModuleType, new_letters_model: Callable[..., Artifact]
+) -> None:
+    """Encoder of two blocks, decoder of two: six heights."""
+    model = new_letters_model("reverse", "trunk.encoder.depth=2", "trunk.decoder.depth=2").model
+    optimizer = optimizer_for(model, AdamW(), layer_decay=0.5)
+    set_learning_rate(optimizer, 32.0)
+    rates = {id(weight): group["lr"] for group in optimizer.param_groups for weight in group["params"]}
+    named = {name: rates[id(weight)] for name, weight in model.named_parameters()}
+    assert len(named) == len(list(model.parameters())) == len(rates)
+    expected = {
+        "components.letters/reverse.embedding.": 1.0, "trunk.encoder.blocks.0.": 2.0, "trunk.encoder.blocks.1.": 4.0,
+        "trunk.encoder.final_norm.": 8.0, "trunk.decoder.blocks.0.": 8.0, "trunk.decoder.blocks.1.": 16.0,
+        "trunk.decoder.final_norm.": 32.0, "components.letters/reverse.head.": 32.0,
+    }  # fmt: skip
+    for name, rate in named.items():
+        (start,) = [start for start in expected if name.startswith(start)]
+        assert rate == expected[start], name
+    decays = {group["weight_decay"] for group in optimizer.param_groups if group["share"] == 0.5}
+    assert decays == {AdamW().weight_decay, 0.0}

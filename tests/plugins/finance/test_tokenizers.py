@@ -23,6 +23,14 @@ def test_every_value_is_in_a_patch(length: int, stride: int, size: int) -> None:
     assert set(found.ravel().tolist()) == set(range(size))
 
 
+@pytest.mark.parametrize(("length", "stride", "size"), [(7, 4, 33), (7, 7, 33), (16, 8, 336), (5, 3, 5)])
+def test_without_lengthening_patches_end_where_the_series_does(length: int, stride: int, size: int) -> None:
+    patches = Patches(Patches.Config(length=length, stride=stride, lengthen=False))
+    found = patches.encode(np.arange(size))["patches"]
+    assert len(found) == patches.count(size) == (size - length) // stride + 1
+    assert found[:, -1].tolist() == list(range(size - 1, -1, -stride))[: len(found)][::-1]
+
+
 def test_series_cut_together_equal_series_cut_alone() -> None:
     patches = Patches(Patches.Config(length=8, stride=4))
     values = np.random.default_rng(0).normal(size=(3, 50))

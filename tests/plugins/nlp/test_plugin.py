@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,17 @@ import anyformer_nlp
 from anyformer.task import resolve
 from anyformer_nlp import demos
 
-HEAVY = ("torch", "tokenizers", "sentencepiece", "sacrebleu", "matplotlib", "babel", "sklearn", "transformers", "pandas")
+HEAVY = (
+    "torch",
+    "tokenizers",
+    "sentencepiece",
+    "sacrebleu",
+    "matplotlib",
+    "babel",
+    "sklearn",
+    "transformers",
+    "pandas",
+)
 LAYOUTS = ("families", "distilbert", "marian", "bart")
 """Tables of checkpoints, which are read when one is opened."""
 MODULES = sorted(
@@ -29,28 +41,10 @@ def test_what_the_page_names_exists() -> None:
     for spec in [*anyformer_nlp.anyformer_tasks().values(), *anyformer_nlp.anyformer_tokenizers().values()]:
         resolve(spec.target)
     page = anyformer_nlp.__doc__ or ""
-    named = (anyformer_nlp.anyformer_tasks(), anyformer_nlp.anyformer_tokenizers(), anyformer_nlp.anyformer_presets())
-    for name in [name for names in named for name in names]:
+    for name in [*anyformer_nlp.anyformer_tasks(), *anyformer_nlp.anyformer_tokenizers()]:
         assert f"| nlp/{name} " in page
-
-
-@pytest.mark.parametrize(
-    ("name", "vocabulary", "parameters"),
-    # Published counts: GPT-2's own, and BERT's 109,482,240 less its pooler, its two segments and its embedding norm.
-    [("gpt2-124m", 50257, 124_439_808), ("bert-base", 30522, 109_482_240 - 590_592 - 1_536 - 1_536)],
-)
-def test_presets_have_the_published_number_of_parameters(name: str, vocabulary: int, parameters: int) -> None:
-    import torch
-
-    from anyformer.nn import build
-    from anyformer_nlp.tokenizers import TextTokenizer
-
-    trunk = anyformer_nlp.anyformer_presets()[name]()
-    tokenizer = TextTokenizer(TextTokenizer.Config())
-    tokenizer.vocabulary_size = vocabulary
-    with torch.device("meta"):
-        modules = (build.trunk(trunk), build.embedding_for(trunk, {"text": tokenizer}))
-    assert sum(weight.numel() for module in modules for weight in module.parameters()) == parameters
+    rows = re.findall(r"\| nlp/(\S+)", page)
+    assert all(any(fnmatch(name, row) for row in rows) for name in anyformer_nlp.anyformer_presets())
 
 
 def test_dates_are_deterministic_and_share_none() -> None:

@@ -27,7 +27,7 @@ def ids(text: str) -> list[int]:
 def test_learning_shifts_the_translation_by_one() -> None:
     task = made()
     (sample,) = task.learn(task.records([{"text": "ab", "translation": "xyz"}])[0], RNG)
-    assert sample.parts["source"].tolist() == [*ids("ab"), END]
+    assert sample.parts["source"].tolist() == [START, *ids("ab"), END]
     assert sample.parts["target"].tolist() == [START, *ids("xyz")]
     assert sample.targets["labels"].tolist() == [*ids("xyz"), END]
     assert {array.dtype for array in (*sample.parts.values(), *sample.targets.values())} == {np.dtype(np.int64)}
@@ -35,10 +35,20 @@ def test_learning_shifts_the_translation_by_one() -> None:
 
 def test_encoding_reads_as_learning_does_and_begins_to_write() -> None:
     (sample,) = made().encode(Source(text="ab"), Translation.Options())
-    assert sample.parts["source"].tolist() == [*ids("ab"), END]
+    assert sample.parts["source"].tolist() == [START, *ids("ab"), END]
     assert sample.parts["target"].tolist() == [START]
-    assert sample.notes == {"end": END, "max_new_tokens": 54}
+    assert sample.notes == {"end": END, "max_new_tokens": 58}
     assert not sample.targets
+
+
+def test_what_is_forced_and_never_written_reaches_the_solver_and_is_learned() -> None:
+    task = made(forced_first=7, forced_last=END, suppressed=(9, 11), context=20)
+    (sample,) = task.encode(Source(text="ab"), Translation.Options())
+    assert sample.notes == {"end": END, "forced": {0: 7, -1: END}, "suppressed": (9, 11), "max_new_tokens": 20}
+    (sample,) = task.learn(task.records([{"text": "ab", "translation": "xyz"}])[0], RNG)
+    assert sample.parts["target"].tolist() == [START, 7, *ids("xyz")]
+    assert sample.targets["labels"].tolist() == [7, *ids("xyz"), END]
+    assert Translation.Config.model_validate_json(task.config.model_dump_json()) == task.config
 
 
 def test_decoding_gives_text_and_holds_back_half_a_character() -> None:
@@ -60,7 +70,7 @@ def test_an_empty_text_is_translated_to_an_empty_one(text: str) -> None:
 
 @pytest.mark.parametrize(("field", "row"), [("text", ("x" * 9, "y")), ("translation", ("x", "y" * 9))])
 def test_a_text_beyond_the_context_is_refused(field: str, row: tuple[str, str]) -> None:
-    task = made(context=8)
+    task = made(context=10)
     record = task.records([{"text": row[0], "translation": row[1]}])[0]
     with pytest.raises(ValueError, match=f"'{field}' has 9 tokens; this model reads 8 at most: give it sentence by"):
         task.learn(record, RNG)
@@ -90,6 +100,12 @@ def test_baselines_copy_and_translate_word_by_word() -> None:
     assert found["dictionary"].split()[-1] == "book"
 
 
+def test_without_pairs_to_learn_from_the_dictionary_copies() -> None:
+    task = made()
+    task.state = {}
+    assert {method(Source(text="Das Buch")).text for method in task.baselines().values()} <= {"Das Buch", "das Buch"}
+
+
 def test_the_picture_shows_text_output_and_truth() -> None:
     figure = made().draw(Source(text="eins"), Translated(text="on$e"), Reference(translation="one"))
     shown = [text.get_text() for text in figure.axes[0].texts]
@@ -103,8 +119,11 @@ def test_a_text_that_is_none_is_refused() -> None:
 
 
 def test_the_head_shares_the_table_of_the_tokens() -> None:
-    head = made().head(SimpleNamespace(output=SimpleNamespace(width=16, causal=True, cross=True)))  # type: ignore[arg-type]
+    trunk: Any = SimpleNamespace(output=SimpleNamespace(width=16, causal=True, cross=True))
+    head: Any = made().head(trunk)
     assert (head.stream, head.tied, tuple(head.output.weight.shape)) == ("target", True, (259, 16))
+    head = made(tied=False, bias=True, scale=0.25).head(trunk)
+    assert (head.tied, head.scale, tuple(head.output.bias.shape)) == (False, 0.25, (259,))
 
 
 @pytest.mark.parametrize("half", [{"causal": False, "cross": True}, {"causal": True, "cross": False}], ids=str)
