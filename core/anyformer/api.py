@@ -130,7 +130,7 @@ def pretrain(
     """Train a trunk without labels: `pretrain("next-token", tokenizer="weather/codes", data="*.txt", out="runs/reports")`.
 
     Args:
-        objective: `next-token` or `masked-token`.
+        objective: `next-token`, `masked-token`, `span-corruption`, `denoising` or `masked-patch`.
         tokenizer: full or bare id of a plugin's tokenizer.
         data: as for `finetune`.
         out: the run's folder, new or empty.

@@ -20,6 +20,7 @@ from anyformer.artifact import Artifact, Bound
 from anyformer.data.dataset import Dataset
 from anyformer.data.packs import collate, cut
 from anyformer.data.steps import Draw, record_rng
+from anyformer.families.adapters import layout
 from anyformer.infer.evaluate import evaluate, json_values, score
 from anyformer.infer.pipeline import TOKENS, Pipeline
 from anyformer.nn import Head
@@ -76,7 +77,9 @@ def go_on(run: Run, artifact: Artifact, id: str, bound: Bound, data: Dataset, tr
         return _scores(current, id, bound, data)
 
     records = bound.records(data.train)
-    trained = runs.train(run, artifact, id, records, training, periodic if len(data.valid) else None)
+    trained = runs.train(
+        run, artifact, id, records, training, periodic if len(data.valid) else None, lambda found: layout(found, id)
+    )
     evaluation = None
     if len(data.valid) and isinstance(bound, Task):
         evaluation = evaluate(

@@ -64,7 +64,9 @@ def _first(model: type[BaseModel], values: Mapping[str, Any], problems: Sequence
 
 def _wanted(problem: ErrorDetails) -> str:
     """What pydantic says is allowed."""
-    message = problem["msg"].partition(", unable to parse")[0]
+    message = problem["msg"].partition(", unable to parse")[0].removesuffix(" after validation, not 0")
+    if message.startswith("Tuple should have"):
+        return f"it {message[len('Tuple ') :]}"
     return f"it {message[len('Input ') :]}" if message.startswith("Input ") else message
 
 
@@ -106,14 +108,14 @@ def _fields(models: Sequence[type[BaseModel]]) -> list[str]:
 def _meant(
     model: type[BaseModel], name: str, models: Sequence[type[BaseModel]], variants: Sequence[type[BaseModel]]
 ) -> str:
-    """Where an unknown key belongs: another variant, a similar name beside it, or the same or a similar one elsewhere."""
+    """Where an unknown key belongs: another variant, the same name elsewhere, or a similar one beside it or elsewhere."""
     owners = [tag for variant in variants if name in variant.model_fields for tag in _tags(variant)]
     if owners:
         return f" (it belongs to {VARIANT}={' or '.join(map(str, owners))})"
-    if beside := did_you_mean(name, _fields(models)):
-        return beside
     paths = list(_paths(model))
     ends = {path.rpartition(".")[2]: path for path in reversed(paths)}
+    if name not in ends and (beside := did_you_mean(name, _fields(models))):
+        return beside
     close = name if name in ends else next(iter(difflib.get_close_matches(name, ends, n=1)), None)
     return f" (did you mean {ends[close]!r}?)" if close else ""
 

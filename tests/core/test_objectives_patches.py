@@ -10,7 +10,7 @@ import torch
 
 from anyformer.artifact import build_model
 from anyformer.data.packs import collate
-from anyformer.nn import Model, config
+from anyformer.nn import Model, Pack, config
 from anyformer.objectives import MaskedPatch
 from anyformer.objectives.masked_patch import Decoder
 from anyformer.task import Array, Frozen, Sample, Tokenizer
@@ -118,6 +118,19 @@ def test_hidden_patches_cost_the_encoder_nothing_and_positions_stay(position: An
     there = model.encode(collate([Sample(moved)])[0], "masked-patch")["source"]
     assert (there.x_TD - stream.x_TD).abs().max() > 1e-3, "the encoder knows where the patches were"
     assert model(parts, targets, "masked-patch")["loss"] > 0
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.75, 0.9])
+def test_seen_and_hidden_patches_are_one_pack_again(rate: float) -> None:
+    objective = objective_of(rate=rate)
+    lengths = [7, 2, 33, 32, 5]
+    model = build_model(trunk_of(), {"masked-patch": objective})
+    parts, _ = collate([learn(objective, patches_of(length)) for length in lengths])
+    seen: Any = model["masked-patch"].embedding(parts)["source"].pack
+    found, true = seen.whole, Pack.of(lengths)
+    assert (found.longest, found.furthest, seen.furthest) == (33, 33, 33)
+    for name in ("bounds", "offsets", "positions"):
+        assert torch.equal(getattr(found, name).long(), getattr(true, name).long()), name
 
 
 @pytest.mark.parametrize("kind", ["sinusoidal", "learned", "rotary", "relative", "alibi"])

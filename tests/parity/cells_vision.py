@@ -68,15 +68,26 @@ def logits(home: Any, record: Arrays) -> Tensor:
     return home(pixels(home, record)).logits[0]
 
 
-def hidden(name: str, home: Any, record: Arrays) -> Tensor:
-    """The last hidden state of the body called `name`."""
-    return getattr(home, name)(pixels(home, record)).last_hidden_state[0]
+def hidden(home: Any, record: Arrays) -> Tensor:
+    """The last hidden state of a bare model."""
+    return home(pixels(home, record)).last_hidden_state[0]
 
 
 def trunk_output(model: Any, component: str, parts: Any) -> list[Tensor]:
     """Our trunk's output by record."""
     stream = model.encode(parts, component)["source"]
     return stream.pack.split(stream.x_TD)
+
+
+def pooled(home: Any, record: Arrays) -> Tensor:
+    """The vector that a bare model answers."""
+    return home(pixels(home, record)).pooler_output[0]
+
+
+def vectors(model: Any, component: str, parts: Any) -> list[Tensor]:
+    """Ours by record."""
+    found, _ = model[component].head(model.encode(parts, component))
+    return list(found)
 
 
 def of_transformers(family: str, head: str, kind: Any, shapes: Any, theirs: Any, **more: Any) -> Cell:
@@ -119,25 +130,34 @@ def timm_hidden(home: Any, record: Arrays) -> Tensor:
     return home.forward_features(pixels(home, record))[0]
 
 
+def bare(shapes: Any) -> list[dict[str, Any]]:
+    """The shapes without a head."""
+    return [shape | {"num_classes": 0} for shape in shapes]
+
+
 SCALED = [shape | {"init_values": 0.1} for shape in TIMM]
-CLASSIFICATION = "image classification"
+CLASSIFICATION, ENCODER, VECTOR = "image classification", "encoder", "image embedding"
 CELLS = [
     of_transformers("vit", CLASSIFICATION, transformers.ViTForImageClassification, VIT, logits),
-    of_transformers(
-        "vit", "encoder", transformers.ViTForImageClassification, VIT, partial(hidden, "vit"), ours=trunk_output
-    ),
+    of_transformers("vit", ENCODER, transformers.ViTModel, VIT, hidden, ours=trunk_output),
     of_transformers("deit", CLASSIFICATION, transformers.DeiTForImageClassification, VIT, logits),
     of_transformers("deit", "with teacher", transformers.DeiTForImageClassificationWithTeacher, VIT, logits),
+    of_transformers("deit", ENCODER, transformers.DeiTModel, VIT, hidden, ours=trunk_output),
     of_transformers("dinov2", CLASSIFICATION, transformers.Dinov2ForImageClassification, DINOV2, logits),
-    of_transformers(
-        "dinov2",
-        "encoder",
-        transformers.Dinov2ForImageClassification,
-        DINOV2,
-        partial(hidden, "dinov2"),
+    of_transformers("dinov2", ENCODER, transformers.Dinov2Model, DINOV2, hidden, ours=trunk_output),
+    of_transformers("dinov2", VECTOR, transformers.Dinov2Model, DINOV2, pooled, ours=vectors),
+    of_timm("timm-vit", CLASSIFICATION, "vit_small_patch16_224", [*TIMM, *SCALED], timm_logits),
+    of_timm(
+        "timm-vit-bare", ENCODER, "vit_small_patch16_224", bare([*TIMM, SCALED[0]]), timm_hidden, ours=trunk_output
+    ),
+    of_timm("timm-vit-bare", VECTOR, "vit_small_patch16_224", bare(TIMM), timm_logits, ours=vectors),
+    of_timm("timm-deit-distilled", CLASSIFICATION, "deit_tiny_distilled_patch16_224", TIMM, timm_logits),
+    of_timm(
+        "timm-deit-distilled-bare",
+        ENCODER,
+        "deit_tiny_distilled_patch16_224",
+        bare(TIMM),
+        timm_hidden,
         ours=trunk_output,
     ),
-    of_timm("timm-vit", CLASSIFICATION, "vit_small_patch16_224", [*TIMM, *SCALED], timm_logits),
-    of_timm("timm-vit", "encoder", "vit_small_patch16_224", TIMM, timm_hidden, ours=trunk_output),
-    of_timm("timm-deit-distilled", CLASSIFICATION, "deit_tiny_distilled_patch16_224", TIMM, timm_logits),
 ]

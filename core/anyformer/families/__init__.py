@@ -9,10 +9,23 @@ registers them with the hook `anyformer_families`. A layout that one domain alon
 """
 
 from anyformer.families.family import Architecture, Family
-from anyformer.families.fields import Computed, Field, Fixed, Only
+from anyformer.families.fields import Computed, Field, Fixed, Only, Told
 from anyformer.families.steps import constant, fused, kept, linear, mapped, same, tied, transposed
 
 __all__ = [
-    "Architecture", "Computed", "Family", "Field", "Fixed", "Only", "constant", "fused", "kept", "linear", "mapped", "same",
-    "tied", "transposed",
+    "Architecture",
+    "Computed",
+    "Family",
+    "Field",
+    "Fixed",
+    "Only",
+    "Told",
+    "constant",
+    "fused",
+    "kept",
+    "linear",
+    "mapped",
+    "same",
+    "tied",
+    "transposed",
 ]  # fmt: skip

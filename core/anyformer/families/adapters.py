@@ -19,7 +19,7 @@ def layout(artifact: Artifact, component: str) -> Sequence[Step] | None:
     if not isinstance(task, Task):
         return None
     try:
-        chosen = writing._choose(artifact, component, task, None)
+        chosen = writing.choose(artifact, component, task, None)
     except ValueError:
         return None
     origin = artifact.info.get("origin") or {}

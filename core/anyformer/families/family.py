@@ -90,7 +90,8 @@ def choose(families: Mapping[str, Family], config: Theirs) -> tuple[str, Family]
     found = [(len(family.match), id) for id, family in families.items() if claims(family.match, config)]
     if not found:
         kind = config.get("model_type") or config.get("architecture")
-        raise ValueError(f"unknown architecture {kind!r}; the installed plugins read: {known(families)}")
+        said = "config.json names no 'model_type'" if kind is None else f"unknown architecture {kind!r}"
+        raise ValueError(f"{said}; the installed plugins read: {known(families)}")
     most = max(found)[0]
     best = [id for specific, id in found if specific == most]
     if len(best) > 1:

@@ -9,6 +9,7 @@ the task), and `tokenizer` (what the tokenizer says of itself).
 | `Fixed`    | what the architecture implies and no key says                                   |
 | `Only`     | a key of theirs of which one value alone is supported                           |
 | `Computed` | functions, where one key is not one path                                        |
+| `Told`     | keys that are written for the home library and say nothing to us                |
 
 * Writing is checked by reading back: what the family cannot express is refused by name, never dropped.
 """
@@ -117,7 +118,22 @@ class Computed:
         theirs.update(self.writing(ours))
 
 
-Row = Field | Fixed | Only | Computed
+@dataclass(frozen=True)
+class Told:
+    """Keys that tell the home library what the tokenizer is, by the tokenizer's attribute: written, never read."""
+
+    keys: Mapping[str, str]
+
+    def read(self, theirs: Theirs, ours: Ours) -> None:
+        """Nothing: the tokenizer reads its own files."""
+
+    def write(self, ours: Ours, theirs: dict[str, Any]) -> None:
+        """Set the keys of what the tokenizer has."""
+        told = {key: ours["tokenizer"].get(name) for key, name in self.keys.items()}
+        theirs.update({key: value for key, value in told.items() if value is not None})
+
+
+Row = Field | Fixed | Only | Computed | Told
 
 
 def read(rows: Sequence[Row], theirs: Theirs) -> Ours:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from anyformer.families.bert import ACTIVATIONS
 from anyformer.families.family import Architecture
-from anyformer.families.fields import Field, Fixed, Only, Row, Theirs
+from anyformer.families.fields import Field, Fixed, Only, Row, Theirs, Told
 from anyformer.families.steps import Step, fused, kept, linear, same, tied, transposed
 
 ASSUMED = {
@@ -29,6 +29,7 @@ FIELDS: tuple[Row, ...] = (
     Field("layer_norm_epsilon", "trunk.decoder.norm.epsilon"),
     Field("n_positions", ("trunk.decoder.position.length", "config.context")),
     Field("vocab_size", "tokenizer.vocabulary_size"),
+    Told({"bos_token_id": "start_id", "eos_token_id": "end_id"}),
     Fixed("trunk.decoder.causal", True),
     Fixed("trunk.decoder.position.kind", "learned"),
     Only("scale_attn_weights", True),

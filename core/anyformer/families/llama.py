@@ -19,7 +19,7 @@ from typing import Any
 
 from anyformer.families.bert import ACTIVATIONS
 from anyformer.families.family import Architecture, Family
-from anyformer.families.fields import Computed, Field, Fixed, Ours, Row, Theirs
+from anyformer.families.fields import Computed, Field, Fixed, Ours, Row, Theirs, Told
 from anyformer.families.gpt2 import vocabulary
 from anyformer.families.rotary import ROTARY
 from anyformer.families.steps import Step, kept, linear, same
@@ -70,6 +70,7 @@ FIELDS: tuple[Row, ...] = (
     Field("rms_norm_eps", "trunk.decoder.norm.epsilon"),
     Field("max_position_embeddings", "config.context"),
     Field("vocab_size", "tokenizer.vocabulary_size"),
+    Told({"bos_token_id": "start_id", "eos_token_id": "end_id"}),
     Fixed("trunk.decoder.causal", True),
     Fixed("trunk.decoder.norm.kind", "rms"),
     Fixed("trunk.decoder.feed_forward.gated", True),

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from anyformer.families.family import Architecture
-from anyformer.families.fields import Computed, Field, Fixed, Ours, Row, Theirs
+from anyformer.families.fields import Computed, Field, Fixed, Ours, Row, Theirs, Told
 from anyformer.families.steps import Step, kept, same, tied
 
 FEED_FORWARDS = {
@@ -92,6 +92,7 @@ FIELDS: tuple[Row, ...] = (
     Field("relative_attention_num_buckets", _both("position.buckets")),
     Field("relative_attention_max_distance", _both("position.furthest")),
     Field("vocab_size", "tokenizer.vocabulary_size"),
+    Told({"pad_token_id": "pad_id", "eos_token_id": "end_id", "decoder_start_token_id": "start_id"}),
     Computed(_feed_forward, _write_feed_forward),
     *_everywhere("position.kind", "relative"),
     *_everywhere("attention.scale", 1.0),

@@ -36,7 +36,7 @@ class Written:
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """A family and an architecture of it that can express a model, and the configuration that does."""
 
     id: str
@@ -62,7 +62,7 @@ def write(artifact: Artifact, folder: Path, component: str, family: str | None =
     task = artifact.model[component].task
     if not isinstance(task, Task):
         raise ValueError(f"{component!r} is a pretraining objective; fine-tune it for a task first, then export that")
-    layout = _choose(artifact, component, task, family)
+    layout = choose(artifact, component, task, family)
     tensors = _tensors(artifact, component, layout)
     tokenizer = _tokenizer(task)
     has_tokenizer = False
@@ -80,7 +80,7 @@ def _tokenizer(task: Task[Any, Any, Any]) -> Tokenizer | None:
     return own[0] if len(own) == 1 else None
 
 
-def _choose(artifact: Artifact, component: str, task: Task[Any, Any, Any], asked: str | None) -> _Layout:
+def choose(artifact: Artifact, component: str, task: Task[Any, Any, Any], asked: str | None) -> Layout:
     known = plugins.families()
     if asked is not None and asked not in known:
         raise ValueError(f"unknown family {asked!r}; there are: {families.known(known)}")
@@ -94,7 +94,7 @@ def _choose(artifact: Artifact, component: str, task: Task[Any, Any, Any], asked
             try:
                 base = origin["config"] if origin and origin["family"] == id else None
                 theirs = _express(known[id], name, architecture, artifact.trunk, task, base)
-                layout = _Layout(id, name, known[id], architecture, theirs)
+                layout = Layout(id, name, known[id], architecture, theirs)
                 _tensors(artifact, component, layout)
                 return layout
             except ValueError as error:
@@ -154,7 +154,7 @@ def _obstacle(rows: Sequence[fields.Row], ours: fields.Ours, theirs: fields.Thei
     return wrong
 
 
-def _tensors(artifact: Artifact, component: str, layout: _Layout) -> dict[str, Tensor]:
+def _tensors(artifact: Artifact, component: str, layout: Layout) -> dict[str, Tensor]:
     """The weights under the file's keys. Raises `ValueError` naming one that the layout has no place for."""
     origin = artifact.info.get("origin") if layout.id == artifact.info.get("origin", {}).get("family") else None
     prefix = origin["prefix"] if origin else layout.family.prefix if layout.architecture.prefixed else ""

@@ -37,9 +37,13 @@ class SeenPack(Pack):
     """Positions of the hidden patches, int64 [N]."""
 
     @property
-    def full_lengths(self) -> list[int]:
-        """Patches of each sequence before some were hidden, on the host."""
-        return [seen + hidden for seen, hidden in zip(self.lengths, self.hidden.pack.lengths, strict=True)]
+    def whole(self) -> Pack:
+        """The pack of all patches. Cumulated lengths add up, so compiled code sees no length."""
+        hidden = self.hidden.pack
+        offsets = self.offsets + hidden.offsets
+        tokens_T = torch.arange(self.num_tokens + hidden.num_tokens, device=offsets.device)
+        positions_T = tokens_T - offsets[_sequence_of(tokens_T, offsets)]
+        return Pack(self.bounds + hidden.bounds, offsets, positions_T, self.furthest, self.furthest)
 
 
 class SeenPatches(StreamEmbedding):
@@ -51,16 +55,10 @@ class SeenPatches(StreamEmbedding):
     def forward(self, parts: Parts, cache: Cache | None = None) -> Streams:
         """Parts `source` [S, P], `source_positions` [S] and `hidden_positions` [N] to the stream `source` [S, D]."""
         seen, hidden = parts["source"], parts["hidden_positions"]
-        # Together the positions are 0 to the length, so the furthest is known without a look at the device.
-        furthest = max(map(sum, zip(seen.pack.lengths, hidden.pack.lengths, strict=True)), default=0)
-        pack = SeenPack(
-            seen.pack.bounds,
-            seen.pack.offsets,
-            parts["source_positions"].values,
-            seen.pack.longest,
-            furthest,
-            hidden=hidden,
-        )
+        pack, positions_S = seen.pack, parts["source_positions"].values
+        # The longest sequence has the most seen and the most hidden patches: its length needs no look at the device.
+        furthest = pack.longest + hidden.pack.longest
+        pack = SeenPack(pack.bounds, pack.offsets, positions_S, pack.longest, furthest, hidden=hidden)
         return super().forward({"source": Part(seen.values, pack)}, cache)
 
 
@@ -89,7 +87,7 @@ class HiddenPatches(Head):
         stream = streams["source"]
         seen = stream.pack
         assert isinstance(seen, SeenPack), "the embedding is SeenPatches"
-        whole = Pack.of(seen.full_lengths, stream.x_TD.device)
+        whole = seen.whole
         vector_1K = self.hidden.weight
         seen_SK = self.enter(stream.x_TD).to(vector_1K.dtype)
         x_TK = vector_1K.expand(whole.num_tokens, -1).index_copy(0, _rows(whole, seen, seen.positions), seen_SK)
@@ -122,4 +120,10 @@ class HiddenPatches(Head):
 
 def _rows(whole: Pack, pack: Pack, positions_T: Int[Tensor, "T"]) -> Int[Tensor, "T"]:
     """The tokens of `whole` where the tokens of `pack` were, which have these positions."""
-    return whole.first_B[pack.sequence_T] + positions_T
+    tokens_T = torch.arange(pack.num_tokens, device=positions_T.device)
+    return whole.offsets[_sequence_of(tokens_T, pack.offsets)] + positions_T
+
+
+def _sequence_of(tokens_T: Int[Tensor, "T"], offsets: Int[Tensor, "bounds"]) -> Int[Tensor, "T"]:
+    """The sequence that each token belongs to, of a pack with these cumulated lengths."""
+    return torch.bucketize(tokens_T, offsets[1:], right=True)

@@ -13,6 +13,8 @@ from anyformer.plugins.guard import Plugin, did_you_mean
 
 WORDS = {"tasks": "task", "tokenizers": "tokenizer", "presets": "preset"}
 """What an id of each kind is called in a message."""
+MOST = 20
+"""Ids that a message lists."""
 
 
 def everything(plugins: Sequence[Plugin], kind: str) -> dict[str, Any]:
@@ -58,7 +60,7 @@ def _unknown_id(plugins: Sequence[Plugin], kind: str, name: str) -> str:
                 f"{verdict.state}: {verdict.reason}; to mend it: {verdict.fix}"
             )
     there = list(everything(claiming, kind))
-    return f"unknown {word} {name!r}{did_you_mean(name, there)}; {domain} has: {', '.join(there) or 'none'}"
+    return f"unknown {word} {name!r}{did_you_mean(name, there)}; {domain} has: {_shown(there, kind)}"
 
 
 def _unknown_name(plugins: Sequence[Plugin], kind: str, name: str) -> str:
@@ -70,6 +72,13 @@ def _unknown_name(plugins: Sequence[Plugin], kind: str, name: str) -> str:
     else:
         full = {id.partition("/")[2]: id for id in there}
         near = did_you_mean(name, full) or did_you_mean(name, there)
-        message = f"unknown {word} {name!r}{near}; there are: {', '.join(there)}"
+        message = f"unknown {word} {name!r}{near}; there are: {_shown(there, kind)}"
     idle = sorted({plugin.domain for plugin in plugins if plugin.verdict is not None})
     return f"{message}; not in use: {', '.join(idle)} (see: anyformer plugins)" if idle else message
+
+
+def _shown(ids: Sequence[str], kind: str) -> str:
+    """Ids for a message; of many, the first, and the command that lists them all."""
+    if len(ids) <= MOST:
+        return ", ".join(ids) or "none"
+    return f"{', '.join(ids[:MOST])} and {len(ids) - MOST} more (see: anyformer {kind})"

@@ -206,7 +206,7 @@ def _ours(row: Row, adapter: Adapter, sizes: Mapping[str, int]) -> dict[str, Ada
     turned = _turns(row, [sizes[name] for name in row.ours])
     ups = row.read([adapter.up.t() if turned else adapter.up])
     return {
-        name.removesuffix(".weight"): Adapter(adapter.down, (up.t() if turned else up).contiguous(), adapter.scale)
+        name.removesuffix(".weight"): Adapter(adapter.down, up.contiguous(), adapter.scale)
         for name, up in zip(row.ours, ups, strict=True)
     }
 

@@ -1,5 +1,6 @@
-"""Where a run computes, and how narrow its arithmetic is: bf16 as it is, fp16 with its loss scaled (Micikevicius et al. 2018,
-https://arxiv.org/abs/1710.03740).
+"""Where a run computes, and how narrow its arithmetic is.
+
+* bf16 is taken as it is; with fp16 the loss is scaled (Micikevicius et al. 2018, https://arxiv.org/abs/1710.03740).
 """
 
 from __future__ import annotations

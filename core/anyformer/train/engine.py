@@ -4,8 +4,7 @@
   are added before the first backward, so any cut of a step into micro-packs gives the gradient of the whole step.
 * Everything random is a function of (seed, step): the run can stop after any step and go on as if it had not.
 * An update with a non-finite gradient is skipped and counted, and never reaches the weights.
-* What a run may add (adapters, an average of the weights, a choice by score) is a page of its own; the engine holds it,
-  saves it and brings it back.
+* Adapters, averaged weights and the choice by score are pages of their own; the engine holds, saves and restores them.
 """
 
 from __future__ import annotations
@@ -24,15 +23,9 @@ from anyformer.data.steps import Order, model_seed, record_rng
 from anyformer.nn import Model, Parts
 from anyformer.task import Objective, Rng, Sample, Task
 from anyformer.train import activations, memory
+from anyformer.train import optimizer as optimizers
 from anyformer.train.average import Average
 from anyformer.train.device import autocast, check_precision, choose_device, loss_scaler
-from anyformer.train.optimizer import (
-    learning_rate_factor,
-    load_state_tensors,
-    optimizer_for,
-    set_learning_rate,
-    state_tensors,
-)  # fmt: skip
 from anyformer.train.selection import Best
 from anyformer.train.settings import Training
 from anyformer.train.trainable import choose_trainable
@@ -77,7 +70,7 @@ class Engine:
         self.num_steps = settings.num_steps(len(self.records))
         self.order = Order(settings.seed, len(self.records), settings.records)
         choose_trainable(self.model, self.component, settings)
-        self.optimizer = optimizer_for(self.model, settings.optimizer, settings.layer_decay)
+        self.optimizer = optimizers.optimizer_for(self.model, settings.optimizer, settings.layer_decay)
         self.scaler = loss_scaler(self.device, settings.precision)
         self.average = None if settings.ema is None else Average(self.model, settings.ema)
         self.best = None if settings.selection is None else Best(settings.selection, task)
@@ -100,8 +93,9 @@ class Engine:
         started = time.perf_counter()
         self.model.train()
         samples = self.samples(self.step)
-        rate = self.settings.optimizer.lr * learning_rate_factor(self.settings.schedule, self.step, self.num_steps)
-        set_learning_rate(self.optimizer, rate)
+        factor = optimizers.learning_rate_factor(self.settings.schedule, self.step, self.num_steps)
+        rate = self.settings.optimizer.lr * factor
+        optimizers.set_learning_rate(self.optimizer, rate)
         loss = self.gradient(samples)
         norm = self._clip()
         if samples:  # else no record of this step had anything to learn
@@ -196,7 +190,10 @@ class Engine:
         """Everything a checkpoint must hold, by name; a shared weight once."""
         from anyformer.artifact import unique_tensors
 
-        groups = {"model": unique_tensors(self.model), "optimizer": state_tensors(self.optimizer, self.model)}
+        groups = {
+            "model": unique_tensors(self.model),
+            "optimizer": optimizers.state_tensors(self.optimizer, self.model),
+        }
         if self.average is not None:
             groups["average"] = self.average.tensors
         if self.best is not None:
@@ -221,7 +218,7 @@ class Engine:
             group, _, name = path.partition("/")
             groups[group][name] = tensor
         load_tensors(self.model, groups["model"], "the checkpoint")
-        load_state_tensors(self.optimizer, self.model, groups["optimizer"])
+        optimizers.load_state_tensors(self.optimizer, self.model, groups["optimizer"])
         if self.average is not None:
             self.average.restore(groups["average"])
         if self.best is not None and "best" in scalars:

@@ -22,7 +22,7 @@ import torch
 
 from anyformer.families.bert import ACTIVATIONS
 from anyformer.families.family import Architecture, Table
-from anyformer.families.fields import Computed, Field, Fixed, Only, Ours, Row, Theirs
+from anyformer.families.fields import Computed, Field, Fixed, Only, Ours, Row, Theirs, Told
 from anyformer.families.steps import Step, constant, linear, mapped, same, tied
 from anyformer.nn.layers import sinusoids
 
@@ -89,6 +89,7 @@ SHARED: tuple[Row, ...] = (
     Field("activation_dropout", _both("feed_forward.dropout")),
     Field("max_position_embeddings", (*_both("position.length"), "config.context")),
     Field("vocab_size", "tokenizer.vocabulary_size"),
+    Told({"pad_token_id": "pad_id", "eos_token_id": "end_id", "decoder_start_token_id": "start_id"}),
     Only("tie_word_embeddings", True),
     Fixed("trunk.decoder.causal", True),
     Fixed("trunk.decoder.cross", True),

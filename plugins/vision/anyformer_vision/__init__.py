@@ -3,6 +3,7 @@
 | task                        | from -> to                                | built from                                    |
 |-----------------------------|-------------------------------------------|-----------------------------------------------|
 | vision/image-classification | an image -> a label, a score for each one | Patches, encoder, heads.Classifier            |
+| vision/image-embedding      | an image -> a vector, and a label         | Patches, encoder, ImageVector                 |
 | vision/object-detection     | an image -> boxes with labels and scores  | Pixels, encoder (and decoder), DetectionHead  |
 
 | tokenizer      | what it does                                                    |
@@ -12,8 +13,9 @@
 
 | family                                                  | whose checkpoints, and what they serve                |
 |---------------------------------------------------------|-------------------------------------------------------|
-| vision/vit, vision/deit, vision/dinov2                  | of transformers: image classification                 |
-| vision/timm-vit, vision/timm-deit-distilled             | of timm: image classification                         |
+| vision/vit, vision/deit, vision/dinov2                  | of transformers: image classification, embedding      |
+| vision/timm-vit, vision/timm-deit-distilled             | of timm: image classification, embedding              |
+| vision/timm-vit-bare, vision/timm-deit-distilled-bare   | of timm, without a head: image embedding              |
 | vision/detr, vision/yolos                               | of transformers: object detection                     |
 
 | preset           | what it is                                                                            |
@@ -53,6 +55,9 @@ def anyformer_tasks() -> Mapping[str, TaskSpec]:
     return {
         "image-classification": TaskSpec(
             "anyformer_vision.image_classification:ImageClassification", "an image to a label, with a score for each"
+        ),
+        "image-embedding": TaskSpec(
+            "anyformer_vision.image_embedding:ImageEmbedding", "an image to a vector, and a label learned from it"
         ),
         "object-detection": TaskSpec(
             "anyformer_vision.object_detection:ObjectDetection",

@@ -87,3 +87,14 @@ def test_an_overflow_halves_the_scale_and_is_skipped_and_the_scale_outlives_a_st
     engine.advance()
     resumed.advance()
     assert all(torch.equal(a, b) for a, b in zip(engine.tensors().values(), resumed.tensors().values(), strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("unchecked")
+def test_compiled_too_activations_are_computed_again(new_engine: NewEngine) -> None:
+    still = ("trunk.encoder.dropout=0", "trunk.decoder.dropout=0")  # compiled code draws other dropout
+    plain = gradients(new_engine("reverse", *still))
+    again = gradients(new_engine("reverse", *still, "training.checkpoint_activations=true", "training.compile=true"))
+    assert again.keys() == plain.keys()
+    for name, gradient in plain.items():
+        torch.testing.assert_close(again[name], gradient, rtol=1e-3, atol=1e-5)

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from anyformer import api, launch
+from anyformer.objectives import OBJECTIVES
 from anyformer.train import checkpoint
 from anyformer.train.engine import Engine
 from anyformer.train.run import Run
@@ -178,12 +179,18 @@ def test_the_direction_is_the_metric_s_own(new_engine: NewEngine) -> None:
     assert (best.score, best.step, best.num_worse) == (1.0, 4, 0)
 
 
+def test_an_objective_has_its_loss(letters: ModuleType) -> None:
+    objective = OBJECTIVES["next-token"]
+    best = Best(Selection(), objective(objective.Config(), letters.FixedLetters(letters.FixedLetters.Config())))
+    assert (best.metric, best.higher) == ("loss", False)
+
+
 def test_a_selection_that_cannot_be_made(begin: Begin, letters: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"selection.metric is 'acuracy' \(did you mean 'accuracy'\?\); the scores are: ac"
     ):
         begin(tmp_path / "run", *EVERY, "training.selection.metric=acuracy", valid=letters.words(4, seed=1))
-    with pytest.raises(ValueError, match="training.selection needs held-out data; give some with valid, or leave the"):
+    with pytest.raises(ValueError, match=r"training.selection needs held-out data; give some with valid, or leave the"):
         begin(tmp_path / "run", *EVERY)
     assert list(tmp_path.iterdir()) == []
 

@@ -39,10 +39,8 @@ def _read_network(theirs: Theirs) -> Mapping[str, Any]:
                 "'use_timm_backbone' is false or 'backbone_kwargs' is given; supported: networks of timm by name"
             )
         of = {"backbone": theirs.get("backbone") or "resnet50", "output_stride": 16 if theirs["dilation"] else None}
-    else:
-        of = {"model_type": None, **of}
-        if of["model_type"] != "timm_backbone":
-            raise ValueError(f"'backbone_config' is of type {of['model_type']!r}; supported: 'timm_backbone'")
+    elif of.get("model_type") != "timm_backbone":
+        raise ValueError(f"'backbone_config' is of type {of.get('model_type')!r}; supported: 'timm_backbone'")
     name, stride = of.get("backbone"), of.get("output_stride")
     if name not in get_args(Backbone):
         raise ValueError(f"'backbone' is {name!r}; supported: {', '.join(get_args(Backbone))}")
@@ -67,11 +65,8 @@ def _write_network(ours: Ours) -> Mapping[str, Any]:
 
 
 NETWORK = Computed(_read_network, _write_network)
-BOTH = tuple(
-    Fixed(f"trunk.{stack}.{path}", value)
-    for stack in ("encoder", "decoder")
-    for path, value in {"position.kind": "none", "norm.place": "post", "norm.epsilon": 1e-5}.items()
-)
+FIXED = {"position.kind": "none", "norm.place": "post", "norm.epsilon": 1e-5}
+STACKS = ("encoder", "decoder")
 
 
 def _in_both(theirs: str, path: str, values: Mapping[Any, Any] | None = None) -> Field:
@@ -86,12 +81,10 @@ FIELDS: tuple[Row, ...] = (
     _in_both("activation_function", "feed_forward.activation", ACTIVATIONS),
     *(
         Field(f"{stack}_{theirs}", f"trunk.{stack}.{ours}")
-        for stack in ("encoder", "decoder")
-        for theirs, ours in {
-            "layers": "depth", "ffn_dim": "feed_forward.width", "attention_heads": "attention.heads"
-        }.items()
+        for stack in STACKS
+        for theirs, ours in (("layers", "depth"), ("ffn_dim", "feed_forward.width"), ("attention_heads", "attention.heads"))
     ),
-    *BOTH,
+    *(Fixed(f"trunk.{stack}.{path}", value) for stack in STACKS for path, value in FIXED.items()),
     Fixed("trunk.decoder.cross", True),
     Fixed("trunk.decoder.norm.final", True),
     Field("num_queries", "config.num_queries"),
@@ -124,7 +117,7 @@ def weights(theirs: Theirs) -> Iterator[Step]:
         lambda weight: weight[..., None, None],
     )  # fmt: skip
     yield same("input_projection.bias", "embedding.projection.bias")
-    for stack in ("encoder", "decoder"):
+    for stack in STACKS:
         for index in range(theirs[f"{stack}_layers"]):
             yield from _block(f"{stack}.layers.{index}", f"trunk.{stack}.blocks.{index}", stack == "decoder")
     yield from linear("decoder.layernorm", "trunk.decoder.final_norm")

@@ -13,7 +13,7 @@ from anyformer.families.family import Architecture
 from anyformer.families.fields import Computed, Fixed, Ours, Row, Theirs, get
 from anyformer.families.steps import Step, fused, linear, same
 from anyformer.hints import listed
-from anyformer_vision.families.vit import around, projection
+from anyformer_vision.families.vit import EMBEDS, around, projection
 from anyformer_vision.preprocessing import MODES, pair
 
 SIZES = {
@@ -78,23 +78,22 @@ def _reading(theirs: Theirs) -> Mapping[str, Any]:
         f"{encoder}.feed_forward.activation": ACTIVATIONS[of["act_layer"]],
         f"{encoder}.layer_scale": of["init_values"], "tokenizer.size": of["img_size"],
         "tokenizer.patch": of["patch_size"], "tokenizer.mode": MODES.get(of["in_chans"]),
-        "state.labels": _labels(theirs),
     }  # fmt: skip
 
 
-def _labels(theirs: Theirs) -> list[str]:
+def _labels(theirs: Theirs) -> Mapping[str, Any]:
     """`label_names`, or LABEL_0 and so on."""
     number = theirs.get("num_classes", DEFAULTS["num_classes"])
     names = theirs.get("label_names") or theirs.get("pretrained_cfg", {}).get("label_names")
     if names is None:
-        return [f"LABEL_{index}" for index in range(number)]
+        return {"state.labels": [f"LABEL_{index}" for index in range(number)]}
     if not isinstance(names, list) or len(names) != number:
         raise ValueError(f"'label_names' must be a list of {number} names ('num_classes')")
-    return [str(name) for name in names]
+    return {"state.labels": [str(name) for name in names]}
 
 
 def _writing(ours: Ours) -> Mapping[str, Any]:
-    stack, tokenizer, labels = get(ours, "trunk.encoder"), ours["tokenizer"], get(ours, "state.labels")
+    stack, tokenizer, labels = get(ours, "trunk.encoder"), ours["tokenizer"], ours["state"].get("labels", [])
     if tokenizer.get("size") is None or tokenizer["mode"] not in MODES.values():
         raise ValueError("the tokenizer has no size or mode of its own; train with them, for example size=64 mode=RGB")
     width, inner = stack["width"], stack["feed_forward"]["width"] or 4 * stack["width"]
@@ -162,4 +161,9 @@ def classifier(task: str, pooling: str, *layers: tuple[str, str]) -> Architectur
         for their, our in layers:
             yield from linear(their, f"head.{our}")
 
-    return Architecture(task, (Fixed("config.pooling", pooling),), head)
+    return Architecture(task, (Computed(_labels, lambda ours: {}), Fixed("config.pooling", pooling)), head)
+
+
+def encoder(task: str) -> Architecture:
+    """A model without a head, or with one that is not read."""
+    return Architecture(task, EMBEDS)

@@ -1,6 +1,7 @@
 """ViT (Dosovitskiy et al. 2020, https://arxiv.org/abs/2010.11929), DeiT and DINOv2, as transformers writes them.
 
 * A patch is a row of our projection with the channels innermost, and a convolution's kernel with them outermost.
+* A bare model's pooler is kept and not read: it exists where nothing was trained with it, too.
 * DeiT has two class tokens, whatever its head reads. DINOv2 scales what each half block adds, may have a gated feed-forward,
   and resamples its positions for the grid of the images.
 """
@@ -222,3 +223,14 @@ def classifier(task: str, pooling: str = "first", *layers: tuple[str, str]) -> A
             yield from linear(their, f"head.{our}")
 
     return Architecture(task, (LABELS, Fixed("config.pooling", pooling)), head)
+
+
+EMBEDS: tuple[Row, ...] = (Fixed("config.pooling", "first"), Fixed("config.labelled", False))
+"""What a model without a head says of an embedding: it is the first class token."""
+
+
+def encoder(task: str) -> Architecture:
+    """The bare model."""
+    return Architecture(
+        task, EMBEDS, body=lambda theirs: kept("pooler.dense.weight", "pooler.dense.bias"), prefixed=False
+    )
