@@ -135,16 +135,13 @@ def _block(their: str, our: str, stack: str, theirs: Theirs) -> Iterator[Step]:
     yield same(f"{last}.layer_norm.weight", f"{our}.feed_forward_residual.norm.weight")
 
 
-def conditional(task: str) -> Architecture:
-    """`T5ForConditionalGeneration`: the decoder's next token."""
+def conditional(task: str, *rows: Row) -> Architecture:
+    """`T5ForConditionalGeneration`: the decoder's next token. `rows` are those that the task adds."""
 
     def head(theirs: Theirs) -> Iterator[Step]:
         yield (tied if _is_tied(theirs) else same)(
             "lm_head.weight", f"{'embedding.streams.target.table' if _is_tied(theirs) else 'head.output'}.weight"
         )
 
-    rows = (
-        Field("context", "config.context"), Fixed("config.bias", False),
-        Computed(_vocabulary, lambda ours: {"tie_word_embeddings": ours["config"]["tied"]}),
-    )  # fmt: skip
-    return Architecture(task, rows, head)
+    vocabulary = Computed(_vocabulary, lambda ours: {"tie_word_embeddings": ours["config"]["tied"]})
+    return Architecture(task, (*rows, Fixed("config.bias", False), vocabulary), head)

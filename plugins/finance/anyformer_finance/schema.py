@@ -1,8 +1,8 @@
-"""What a forecast is made of: its Config, Input, Target, Output and Options."""
+"""What forecasts are made of: their Config, Input, Target, Output and Options."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, PrivateAttr, field_validator, model_validator
@@ -11,8 +11,8 @@ from anyformer.task import Frozen
 from anyformer_finance.arrays import Columns, Numbers, Times
 
 
-class Config(Frozen):
-    """What is forecast, from how much history."""
+class WindowConfig(Frozen):
+    """What is forecast, from how much history: what all forecasts share."""
 
     look_back: int = Field(default=336, ge=2)
     """Values the model sees."""
@@ -20,13 +20,6 @@ class Config(Frozen):
     """Values it forecasts."""
     quantiles: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
     """Levels, ascending, 0.5 among them."""
-    loss: Literal["pinball", "squared"] = "pinball"
-    """`squared` trains one forecast, the mean, which is given as that of the level 0.5 (PatchTST)."""
-    pool: Literal["flatten", "mean", "max"] = "flatten"
-    """What the forecast is read from: all patches of the look-back one after another, or their mean or maximum."""
-    floor: float | None = Field(default=None, ge=0)
-    """Added to the variance of each look-back before it is scaled, in the square of the data's units. None: a share of the
-    variance over the training rows, whatever the units."""
     columns: tuple[str, ...] = ()
     """Columns of the data to forecast; none given: all columns of numbers."""
     time: str = "auto"
@@ -42,21 +35,37 @@ class Config(Frozen):
     """Rows between two cut-offs of the data."""
 
     @model_validator(mode="after")
-    def _consistent(self) -> Config:
+    def _consistent(self) -> Self:
         levels = self.quantiles
         if sorted(set(levels)) != list(levels) or not all(0 < level < 1 for level in levels) or 0.5 not in levels:
             raise ValueError(
                 f"quantiles {list(levels)} are no ascending levels between 0 and 1 with 0.5 among them, "
                 "as in 0.1, 0.5, 0.9"
             )
-        if self.loss == "squared" and len(levels) > 1:
-            raise ValueError(
-                f"quantiles has {len(levels)} levels and loss squared trains one forecast; set quantiles to 0.5 alone, "
-                "or loss to pinball"
-            )
         if self.season is not None and self.season > self.look_back:
             raise ValueError(
                 f"season {self.season} is longer than look_back {self.look_back}; set look_back to a season or more"
+            )
+        return self
+
+
+class Config(WindowConfig):
+    """What is forecast from patches, and how it is learned."""
+
+    loss: Literal["pinball", "squared"] = "pinball"
+    """`squared` trains one forecast, the mean, which is given as that of the level 0.5 (PatchTST)."""
+    pool: Literal["flatten", "mean", "max"] = "flatten"
+    """What the forecast is read from: all patches of the look-back one after another, or their mean or maximum."""
+    floor: float | None = Field(default=None, ge=0)
+    """Added to the variance of each look-back before it is scaled, in the square of the data's units. None: a share of the
+    variance over the training rows, whatever the units."""
+
+    @model_validator(mode="after")
+    def _one_squared(self) -> Self:
+        if self.loss == "squared" and len(self.quantiles) > 1:
+            raise ValueError(
+                f"quantiles has {len(self.quantiles)} levels and loss squared trains one forecast; set quantiles to 0.5 "
+                "alone, or loss to pinball"
             )
         return self
 
