@@ -3,6 +3,8 @@
 * Plain lines come every `SECONDS`, or after every tenth of the run if that is sooner, but at most one a second, and hold no
   control characters: they are for logs.
 * Rates and the time left are of the last lines of the log, by the clock, so evaluations and checkpoints count.
+* MFU, "model FLOPs utilisation", is the share of a GPU's peak that goes into the model's own products (`plan.flops`). It is
+  shown where run.yaml says what a token costs and the GPU's peak is known (`plan.devices`).
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ LEAST_SECONDS = 1.0
 """Between plain lines of a run that is over in no time."""
 WINDOW = 20
 """Lines of the log that rates are taken over."""
+VALID = "valid/"
+"""What the names of scores begin with in the log."""
 
 
 class Mark(NamedTuple):
@@ -38,9 +42,14 @@ class Mark(NamedTuple):
 class Meter:
     """How far a run is, and how fast it goes."""
 
-    def __init__(self, step: int, num_steps: int, clock: Callable[[], float]) -> None:
-        self.step, self.num_steps, self.clock = step, num_steps, clock
+    def __init__(
+        self, step: int, num_steps: int, clock: Callable[[], float], full_rate: float | None = None
+    ) -> None:
+        """`full_rate`: tokens per second of a model that is all the GPU does, at its peak; None: not known."""
+        self.step, self.num_steps, self.clock, self.full_rate = step, num_steps, clock, full_rate
         self.loss: float | None = None
+        self.held_out: tuple[str, float | None] | None = None
+        """Name and value of the deciding score of the last evaluation."""
         self.saved: int | None = None
         """The step of the last checkpoint."""
         self.began = clock()
@@ -48,13 +57,19 @@ class Meter:
         self._marks: deque[Mark] = deque([] if step else [Mark(self.began, 0, 0, 0)], maxlen=WINDOW)
 
     def take(self, line: Mapping[str, Any]) -> None:
-        """Count a line of the log."""
+        """Count a line of the log: of a step, or of an evaluation."""
+        if "train/loss" not in line:
+            scores = ((name, value) for name, value in line.items() if name.startswith(VALID))
+            self.held_out = next(scores, self.held_out)
+            return
         self.step, self.loss = line["step"], line["train/loss"]
         self._marks.append(Mark(self.clock(), line["step"], line["records"], line["tokens"]))
 
     def said(self) -> str:
         """Loss, time left, rates and the last checkpoint, as far as they are known."""
         parts = [f"loss {number(self.loss)}"]
+        if self.held_out is not None:
+            parts.append(f"{self.held_out[0]} {number(self.held_out[1])}")
         if len(self._marks) > 1:
             first, last = self._marks[0], self._marks[-1]
             seconds = max(last.seconds - first.seconds, 1e-9)
@@ -62,7 +77,10 @@ class Meter:
                 left = (self.num_steps - self.step) * seconds / (last.step - first.step)
                 parts.append(f"{duration(left)} left")
             parts.append(f"{number(round((last.records - first.records) / seconds))} records/s")
-            parts.append(f"{number(round((last.tokens - first.tokens) / seconds))} tokens/s")
+            rate = (last.tokens - first.tokens) / seconds
+            parts.append(f"{number(round(rate))} tokens/s")
+            if self.full_rate is not None:
+                parts.append(f"{rate / self.full_rate:.0%} MFU")
         if self.saved is not None:
             parts.append(f"saved at step {self.saved:,}")
         return ", ".join(parts)
@@ -165,7 +183,7 @@ class Progress:
         """Begin at the step the run begins at."""
         stream = self._stream or sys.stderr
         kind = Bar if stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown") else Lines
-        self._meter = Meter(settings["step"], settings["steps"], self._clock)
+        self._meter = Meter(settings["step"], settings["steps"], self._clock, _full_rate(settings))
         self._view = kind(str(settings["id"]), self._meter, stream)
 
     @hookimpl
@@ -195,3 +213,14 @@ class Progress:
         if self._meter is not None and self._view is not None:
             self._view.end(self._meter, reason)
         self._meter = self._view = None
+
+
+def _full_rate(settings: Mapping[str, Any]) -> float | None:
+    """Tokens per second at the peak of the run's GPU, where run.yaml says what a token costs; None where that is unknown."""
+    cost = settings.get("flops_per_token")
+    if not cost:
+        return None
+    from anyformer.plan.devices import peak_of_run
+
+    peak = peak_of_run(settings["settings"]["training"])
+    return None if peak is None else peak / cost

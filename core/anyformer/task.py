@@ -16,16 +16,26 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from anyformer.specs import TaskSpec, TokenizerSpec
+from anyformer.tokenizer import Tokenizer
+from anyformer.values import (
+    Array,
+    Data,
+    Frozen,
+    InputT,
+    OutputT,
+    Prediction,
+    Record,
+    Rng,
+    Sample,
+    TargetT,
+)  # fmt: skip
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from matplotlib.figure import Figure
 
     from anyformer.nn import Embedding, Head
@@ -35,136 +45,6 @@ __all__ = [
     "Array", "Data", "Demo", "Frozen", "Metric", "Objective", "Prediction", "Record", "Rng", "Rows", "Sample", "Task",
     "TaskSpec", "Tokenizer", "TokenizerSpec", "explain", "resolve", "validate",
 ]  # fmt: skip
-
-Array = np.ndarray
-Rng = np.random.Generator
-
-
-class Frozen(BaseModel):
-    """Base of every configuration: immutable, and an unknown field is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class Data(BaseModel):
-    """Base of every `Input`, `Target` and `Output`: numbers must be finite, so that JSON can carry them."""
-
-    model_config = ConfigDict(allow_inf_nan=False, arbitrary_types_allowed=False, use_attribute_docstrings=True)
-
-
-@dataclass
-class Sample:
-    """One item ready for a model. A record gives one or many; all of them return together to one `decode`."""
-
-    parts: dict[str, Array]
-    """The model's inputs by name; the first axis of each is its length. Ids are int64, continuous patches float32."""
-    targets: dict[str, Array] = field(default_factory=dict)
-    """What the head's loss compares with, by name; a scalar is an array of length 1."""
-    notes: dict[str, Any] = field(default_factory=dict)
-    """Whatever `decode` or the solver needs and the model does not: offsets, sizes, scales, the end token."""
-    tokens: int | None = None
-    """Tokens that the model makes of it, where that is not the length of its parts: of an image's pixels."""
-
-    @property
-    def cost(self) -> int:
-        """Tokens of all parts: what the token budget of a micro-pack counts. Segments go with the tokens they belong to."""
-        if self.tokens is not None:
-            return self.tokens
-        return sum(len(part) for name, part in self.parts.items() if not name.endswith("_segments"))
-
-
-@dataclass
-class Prediction:
-    """What the head says of one sample, on the CPU."""
-
-    values: dict[str, Array]
-    """By name, as the head's `split` returns them."""
-    final: bool = True
-    """False: a piece of a stream; more of the same sample follows."""
-
-
-InputT = TypeVar("InputT", bound=BaseModel)
-TargetT = TypeVar("TargetT", bound=BaseModel)
-OutputT = TypeVar("OutputT", bound=BaseModel)
-
-
-@dataclass(frozen=True)
-class Record(Generic[InputT, TargetT]):
-    """One line of data: what a user would ask, and the true answer."""
-
-    input: InputT
-    target: TargetT
-
-
-class Tokenizer:
-    """Turns raw data into model inputs, ids or continuous patches, and back. Pure CPU, saved with the model.
-
-    A tokenizer of ids sets `vocabulary_size`; one of continuous patches sets `patch_width` instead.
-    """
-
-    Config: type[Frozen] = Frozen
-    """What a user may set, e.g. the size of the vocabulary."""
-    vocabulary_size: int = 0
-    """Number of ids; 0 for continuous patches."""
-    patch_width: int = 0
-    """Number of values in a patch; 0 for ids."""
-    mask_id: int | None = None
-    """The id that hides a token in masked-token pretraining; None if the tokenizer has none."""
-    end_id: int | None = None
-    """The id that ends a sequence."""
-    start_id: int | None = None
-    """The id that a decoder begins with; None: the end id, as BART has it."""
-    sentinel_ids: tuple[int, ...] = ()
-    """Ids that stand for hidden spans, in the order of their use (T5)."""
-    patch_overlap: int = 0
-    """Values that a patch shares with the next one, from which a hidden patch could be read."""
-    registered_id: str | None = None
-    """The id under which a plugin registers it, where it was chosen by id rather than by its task."""
-    special_ids: frozenset[int] = frozenset()
-    """Ids that stand for no data (start, end, mask): never masked, never chosen as a random replacement."""
-
-    def __init__(self, config: Any) -> None:
-        self.config = config
-
-    def fit(self, corpus: Iterable[Any], rng: Rng) -> None:
-        """Learn from raw items of the training part. A tokenizer that has nothing to learn leaves this as it is."""
-
-    def encode(self, raw: Any) -> dict[str, Array]:
-        """Raw data to parts. An ids tokenizer returns `{"ids": int64 [L]}`, a patch tokenizer `{"patches": float32 [L, P]}`.
-
-        Raises `ValueError` for raw data it cannot read, saying what was given and what is possible.
-        """
-        raise NotImplementedError
-
-    def decode(self, ids: Array, final: bool = True) -> Any:
-        """Ids back to raw data. `final=False`: more will follow, so an incomplete trailing unit is held back."""
-        raise NotImplementedError
-
-    def continues(self, ids: Array) -> Array:
-        """Which of `ids` [L] go on the unit (the word) of the id before them, bool [L]: by default every id is a unit."""
-        return np.zeros(len(ids), dtype=bool)
-
-    def closes(self, ids: Array) -> Array:
-        """Which of `ids` [L] end a segment (a sentence), bool [L]: by default none does."""
-        return np.zeros(len(ids), dtype=bool)
-
-    def save(self, folder: Path) -> None:
-        """Write what `fit` learned, as JSON or safetensors, into an existing folder. The caller saves `config`."""
-
-    def load(self, folder: Path) -> None:
-        """Read what `save` wrote."""
-
-    @classmethod
-    def read(cls, folder: Path, config: Mapping[str, Any]) -> Tokenizer:
-        """The tokenizer of a checkpoint folder of another library, whose `config.json` is `config`.
-
-        Raises `ValueError` if its files are damaged. Only a tokenizer that a family names has this.
-        """
-        raise NotImplementedError
-
-    def write(self, folder: Path) -> bool:
-        """Write the files that the other library reads into `folder`; False where it has none that could be read there."""
-        return False
 
 
 class Metric:

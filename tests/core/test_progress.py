@@ -6,10 +6,12 @@ import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from anyformer import plugins
+from anyformer.plan import devices
 from anyformer.progress import Progress
 
 FOLDER = Path("runs/x")
@@ -151,6 +153,24 @@ def test_a_loss_that_is_none_and_a_warning(told: Told) -> None:
     assert told.lines[0] == "warning: checkpoint 3 is damaged"
     assert "loss \N{EN DASH}" in told.lines[2]
     assert told.lines[3] == "toy/task: warning: something else"
+
+
+def test_the_share_of_the_peak_and_the_last_score(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(devices, "peak_of_run", lambda training: asked.append(training) or 4e6)
+    settings = {"id": "toy/task", "step": 0, "steps": 1000, "flops_per_token": 2e3, "settings": {"training": "these"}}
+    plugins.notify("run_started", run=FOLDER, settings=settings)
+    told.line(100, 20)
+    plugins.notify("step_ended", run=FOLDER, line={"step": 100, "valid/f1": 0.75, "valid/loss": 3.0})
+    told.line(200, 20)
+    assert asked == ["these"]
+    assert told.lines[1].endswith("500 tokens/s, 25% MFU")  # of 2,000 at 4 million operations a second
+    assert told.lines[2].startswith("toy/task: step 200 of 1,000 (20%), loss 2.500, valid/f1 0.7500, 2 min")
+    assert len(told.lines) == 3  # an evaluation is told with the next step
+
+
+def test_no_share_of_a_peak_that_is_not_known() -> None:
+    assert devices.peak_of_run({"device": "cpu", "precision": "bf16"}) is None
 
 
 def test_a_bar_on_a_terminal(terminal: Told) -> None:

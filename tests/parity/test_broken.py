@@ -130,6 +130,18 @@ BROKEN: list[tuple[str, str, int, Change]] = [
     ("yolos", "detection", 0, zero("classes.layers.1.bias")),
     ("yolos", "detection", 1, put("trunk.encoder.blocks.1.feed_forward_residual.norm.eps", 1e-12)),
     ("yolos", "detection", 2, zero("class_token.weight")),
+    ("vit", "encoder", 1, put("trunk.encoder.blocks.1.attention_residual.norm.eps", 1e-12)),
+    ("vit", "encoder", 0, zero("streams.source.prefix.weight")),
+    ("vit", "image classification", 0, zero("feed_forward.down.bias")),
+    ("vit", "image classification", 0, put("head.pool", "mean")),
+    ("deit", "encoder", 0, zero("streams.source.prefix.weight")),
+    ("deit", "with teacher", 0, zero("outputs.1.bias")),
+    ("dinov2", "image embedding", 0, put("head.pooling", "mean")),
+    ("dinov2", "encoder", 0, zero("feed_forward_residual.scale.weight")),
+    ("timm-vit-bare", "encoder", 0, put("trunk.encoder.final_norm.eps", 0.3)),
+    ("timm-vit-bare", "encoder", 0, zero("streams.source.prefix.weight")),
+    ("timm-vit-bare", "image embedding", 0, zero("attention.value.bias")),
+    ("timm-deit-distilled", "image classification", 0, zero("outputs.1.bias")),
 ]
 
 

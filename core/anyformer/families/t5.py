@@ -135,8 +135,8 @@ def _block(their: str, our: str, stack: str, theirs: Theirs) -> Iterator[Step]:
     yield same(f"{last}.layer_norm.weight", f"{our}.feed_forward_residual.norm.weight")
 
 
-def conditional(task: str, *rows: Row) -> Architecture:
-    """`T5ForConditionalGeneration`: the decoder's next token. `rows` are those that the task adds."""
+def conditional(task: str, sizes: tuple[Row, ...] = (Field("context", "config.context"),)) -> Architecture:
+    """`T5ForConditionalGeneration`: the decoder's next token. `sizes` are the rows of how much the task reads and writes."""
 
     def head(theirs: Theirs) -> Iterator[Step]:
         yield (tied if _is_tied(theirs) else same)(
@@ -144,4 +144,4 @@ def conditional(task: str, *rows: Row) -> Architecture:
         )
 
     vocabulary = Computed(_vocabulary, lambda ours: {"tie_word_embeddings": ours["config"]["tied"]})
-    return Architecture(task, (*rows, Fixed("config.bias", False), vocabulary), head)
+    return Architecture(task, (*sizes, Fixed("config.bias", False), vocabulary), head)
