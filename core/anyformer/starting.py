@@ -83,7 +83,8 @@ def beginning(
         return Beginning(None, trunk_of(found), [settings_of(found, id)])
     if start is not None:
         adapted, said = _with_halves(start, kind.trunk)
-        return Beginning(adapted, adapted.trunk, _inherited(kind, start, given), said)
+        layers = [*_inherited(kind, start, given), *_configured(id, kind, start)]
+        return Beginning(adapted, adapted.trunk, layers, said)
     if trunk is not None:
         adapted, said = _with_halves(trunk, kind.trunk)
         settings = _without_embedding(adapted.trunk)
@@ -145,6 +146,20 @@ def _inherited(kind: Kind, start: Artifact, given: Asked) -> list[Mapping[str, A
         if own is not None and own.registered_id is not None and not (isinstance(entry, Mapping) and "id" in entry):
             found[name] = {"id": own.registered_id, **own.config.model_dump()}
     return [{"tokenizers": found}] if found else []
+
+
+def _configured(id: str, kind: Kind, start: Artifact) -> list[Mapping[str, Any]]:
+    """The start's configuration of the same task as settings, so that its head fits; of another, what its embedding needs."""
+    if not issubclass(kind, Task):
+        return []
+    if id in start.model.components:
+        return [{"config": start.model[id].task.config.model_dump()}]
+    names = kind.embedded_by
+    for other in start.model.components:
+        task = start.model[other].task
+        if names and isinstance(task, Task) and task.embedded_by == names:
+            return [{"config": task.config.model_dump(include=set(names))}]
+    return []
 
 
 def _kin(wanted: type[Tokenizer], there: type[Tokenizer]) -> bool:

@@ -109,6 +109,8 @@ class Task(Generic[InputT, TargetT, OutputT]):
     """Lazy reference to the function from samples to predictions."""
     demo: ClassVar[str | None] = None
     """Lazy reference to a function `() -> Demo`."""
+    embedded_by: ClassVar[tuple[str, ...]] = ()
+    """Fields of `Config` that decide the embedding: a run takes them over with the model that it starts from."""
     temporal: ClassVar[bool] = False
     """True: records are in order of time; `evaluate` bootstraps in blocks, and the contract tests look for leaks."""
 

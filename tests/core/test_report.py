@@ -16,6 +16,8 @@ import yaml
 
 from anyformer import api
 from anyformer.infer.evaluate import Evaluation
+from anyformer.plan import devices
+from anyformer.plugins import discovery
 from anyformer.report import write_run
 from anyformer.report.chart import Line, Scale, Score, line_chart, score_chart, thin
 from anyformer.report.markup import POLICY, VOID, escape, tag, write_page
@@ -104,13 +106,14 @@ SCORES = Evaluation(
 
 def page_of(
     folder: Path, lines: list[dict[str, Any]] = LINES, picture: Any = "none", name: str = "toy/task",
-    evaluation: Evaluation | Mapping[str, float] | None = SCORES,
+    evaluation: Evaluation | Mapping[str, float] | None = SCORES, more: Mapping[str, Any] | None = None,
 ) -> Page:  # fmt: skip
     """The page of a run made up of what is given; without a picture, of a pretraining run."""
     asked = {"data": name, "valid": name, "rows": 400, "valid_rows": 40, "in_both": 3}
     settings = {
         "id": name, "data": asked, "start": [name], "parameters": 12345, "tokens_per_record": 7.5, "settings": {"a": name}
     }  # fmt: skip
+    settings |= dict(more or {})
     run = SimpleNamespace(folder=folder, settings=settings, log=SimpleNamespace(lines=lambda: lines))
     data = SimpleNamespace(valid=[f"row {place}" for place in range(40)], valid_name=name, asked=asked)
     pipeline: Any = None if picture is None else Answers(picture)
@@ -191,6 +194,29 @@ def test_scores_beside_baselines(tmp_path: Path) -> None:
     assert "verdict bad" in [attributes.get("class") for attributes in worse.all("div")]
 
 
+def test_each_curve_is_drawn_once_and_ends_once(tmp_path: Path) -> None:
+    lines: list[dict[str, Any]] = [
+        {"step": 1, "train/loss": 3.0, "train/loss/first": 4.0},
+        {"step": 2, "train/loss": 2.0, "train/loss/first": 3.0},
+        {"step": 2, "valid/error": 0.6, "valid/loss/first": 3.5},
+    ]
+    page = page_of(tmp_path, lines)
+    assert [title in page.text for title in ("loss/first", "error, held out")] == [True, True]
+    assert len(page.all("figure")) == 3 + 1 + 6  # curves; the chart of the score that is finite; pictures
+    assert page.text.count("at step 2") == 2  # of the two held-out curves; the score of step 2 is the final one
+    pretrained = page_of(tmp_path, lines[:2], picture=None, evaluation={"valid/loss": 2.5})
+    assert "2.500 at step 2" in pretrained.text  # scored once, at the end, and drawn beside the training loss
+    assert "held out" in pretrained.text
+
+
+def test_the_share_of_the_peak_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "peak_of_run", lambda training: 1400.0)
+    asked = {"flops_per_token": 5.0, "settings": {"training": {"device": "cpu", "precision": "fp32"}}}
+    page = page_of(tmp_path, more=asked)
+    assert "140 tokens/s, 50.0% model FLOPs utilisation" in page.text
+    assert "cpu, precision fp32" in page.text
+
+
 def broken() -> None:
     raise KeyError("no\nsuch <label>")
 
@@ -240,6 +266,8 @@ def test_the_environment_names_no_machine_and_no_person(monkeypatch: pytest.Monk
     said = " ".join(value for _, value in environment())
     assert platform.machine() in said
     assert platform.python_version() in said
+    names = {name for name, _ in environment()}
+    assert names >= {"torch", "anyformer", "threads", *(plugin.distribution for plugin in discovery.find())}
     assert "a-host" not in said
     assert str(Path.home()) not in said
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from anyformer.plugins import discovery
 from anyformer.report.chart import Line, Point, line_chart
 from anyformer.report.markup import Markup, section, table, tag, write_page
 from anyformer.report.pictures import figure, pictures
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 NAME = "report.html"
 NUM_PICTURES = 6
-VALID = "valid/"
-"""What the names of periodic scores begin with in the log."""
+TRAIN, VALID = "train/", "valid/"
+"""What the names of losses and of periodic scores begin with in the log."""
 
 
 def write_run(
@@ -55,25 +56,36 @@ def write_run(
         None if pipeline is None else _pictures(pipeline, data),
         section("The run", table((), _facts(asked, data, lines))),
         section("Configuration", _configuration(asked)),
-        section("Environment", table((), environment())),
+        section("Environment", table((), environment(asked["settings"].get("training", {})))),
     )
 
 
-def environment() -> list[tuple[str, str]]:
-    """Where a run was trained, as far as it bears on numbers and speed; it names no machine and no person."""
+def environment(training: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
+    """Where a run was trained, as far as it bears on numbers and speed; it names no machine and no person.
+
+    `training` are the settings of the run; None: of no single one.
+    """
     import torch
 
-    rows = [
-        ("python", platform.python_version()),
-        ("torch", torch.__version__),
-        ("anyformer", version("anyformer")),
+    rows = [("python", platform.python_version()), ("torch", torch.__version__), ("numpy", version("numpy"))]
+    rows += [(name, found) for name, found in sorted({"anyformer": version("anyformer"), **_plugins()}.items())]
+    rows += [
         ("system", f"{platform.system()} on {platform.machine()}"),
         ("processors", number(os.cpu_count())),
         ("threads", number(torch.get_num_threads())),
     ]
     if torch.cuda.is_available():
-        rows.append(("gpu", torch.cuda.get_device_name()))
+        rows.append(("gpu", f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"))
+    if training is not None and "device" in training:
+        device = training["device"]
+        found = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+        rows.append(("device", f"{found}, precision {training.get('precision', 'auto')}"))
     return rows
+
+
+def _plugins() -> dict[str, str]:
+    """Version of each distribution that an installed plugin comes from."""
+    return {found.distribution: found.version for found in discovery.find()}
 
 
 def _final(evaluation: Evaluation | Mapping[str, float] | None) -> dict[str, float]:
@@ -84,27 +96,32 @@ def _final(evaluation: Evaluation | Mapping[str, float] | None) -> dict[str, flo
 
 
 def _curves(lines: Sequence[Mapping[str, Any]], final: Mapping[str, float]) -> Markup | None:
-    """The loss, the periodic scores up to the final one, the learning rate and the gradient's norm."""
+    """Each loss and score, in training and on held-out records up to the final one; learning rate; norm of the gradient."""
     series: dict[str, list[Point]] = {}
     for line in lines:
         for name, value in line.items():
             series.setdefault(name, []).append((line["step"], value))
-    for name, value in final.items():
-        if name in series:
-            series[name].append((max(line["step"] for line in lines), value))
-    loss = [Line("training", series.get("train/loss", []))]
-    if VALID + "loss" in series:
-        loss.append(Line("held out", series.pop(VALID + "loss"), "other"))
-    charts = [line_chart("loss", loss)]
-    charts += [
-        line_chart(f"{name.removeprefix(VALID)}, held out", [Line(name, points, "other")])
-        for name, points in series.items()
-        if name.startswith(VALID)
-    ]
+    _finish(series, final, max((line["step"] for line in lines), default=0))
+    both = [name.partition("/")[2] for name in series if name.startswith((TRAIN, VALID))]
+    charts = []
+    for name in dict.fromkeys(["loss", *both]):
+        drawn = [Line("training", series.get(TRAIN + name, [])), Line("held out", series.get(VALID + name, []), "other")]
+        present = [line for line in drawn if line.points]
+        title = f"{name}, held out" if [line.name for line in present] == ["held out"] else name
+        charts.append(line_chart(title, present))
     charts.append(line_chart("learning rate", [Line("", series.get("lr", []))], may_log=False))
     charts.append(line_chart("norm of the gradient", [Line("", series.get("grad_norm", []))]))
-    drawn = [chart for chart in charts if chart is not None]
-    return section("How it learned", tag("div", *drawn, class_="charts")) if drawn else None
+    known = [chart for chart in charts if chart is not None]
+    return section("How it learned", tag("div", *known, class_="charts")) if known else None
+
+
+def _finish(series: dict[str, list[Point]], final: Mapping[str, float], step: int) -> None:
+    """Add what was scored at the end, where it has a curve or is the loss, and was not scored at that step already."""
+    for name, value in final.items():
+        if name in series or name == VALID + "loss":
+            points = series.setdefault(name, [])
+            if step and (not points or points[-1][0] < step):
+                points.append((step, value))
 
 
 def _pictures(pipeline: Pipeline, data: Dataset) -> Markup | None:
@@ -130,11 +147,21 @@ def _facts(asked: Mapping[str, Any], data: Dataset, lines: Sequence[Mapping[str,
         last, seconds = steps[-1], max(steps[-1]["seconds"], 1e-9)
         rows.append(("training", f"{number(last['step'])} steps in {duration(seconds)}"))
         rates = [f"{number(round(last[name] / seconds))} {name}/s" for name in ("records", "tokens")]
-        rows.append(("speed", ", ".join(rates)))
+        share = _utilisation(asked, last["tokens"] / seconds)
+        rows.append(("speed", ", ".join([*rates, *share])))
         if last["skipped"]:
             rows.append(("skipped", f"{number(last['skipped'])} updates, for a gradient that was not finite"))
     rows += [("start", line) for line in asked.get("start") or []]
     return rows
+
+
+def _utilisation(asked: Mapping[str, Any], rate: float) -> list[str]:
+    """The share of the GPU's peak that went into the model's own products; nothing where that is not known."""
+    from anyformer.plan.devices import peak_of_run
+
+    cost = asked.get("flops_per_token")
+    peak = peak_of_run(asked["settings"]["training"]) if cost else None
+    return [] if peak is None else [f"{rate * cost / peak:.1%} model FLOPs utilisation"]
 
 
 def _configuration(asked: Mapping[str, Any]) -> Markup:

@@ -71,6 +71,7 @@ class LabelledImages(Task[Photo, Label, AnswerT]):
     Target = Label
     tokenizers = {"image": "anyformer_vision.tokenizers:Patches"}
     trunk = "encoder"
+    embedded_by = ("class_tokens", "grid")
     default_trunk = {
         "encoder": {
             "width": 96,

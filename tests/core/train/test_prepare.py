@@ -117,6 +117,7 @@ def test_the_blocks_of_a_model_stay_as_they_are(
     given = starting.asked([], [])
     begin = starting.beginning("letters/richest", richest, start, None, None, given)
     assert task_settings(richest, begin.layers, [], begin.trunk).trunk == start.trunk
+    assert task_settings(richest, begin.layers, [], begin.trunk).config == start.model["letters/richest"].task.config
     allowed = task_settings(richest, [], ["trunk.encoder.dropout=0.4"], begin.trunk).trunk
     starting.check_trunk("letters/richest", "encoder", allowed, start)
     changed = task_settings(richest, [], ["trunk.encoder.depth=1"], begin.trunk).trunk

@@ -167,8 +167,7 @@ def test_a_classifier_begins_with_all_that_the_file_has(side: int, tmp_path: Pat
     home = saved(tmp_path, "Dinov2Model", image_size=side)
     (tmp_path / "preprocessor_config.json").write_text('{"image_processor_type": "ViTImageProcessor", "size": 16}')
     id, start = "vision/image-classification", anyformer.load(tmp_path)
-    config = {"class_tokens": 1, "pooling": "first", "grid": [side // 4, side // 4]}
-    given = starting.asked([{"config": config}], [])
+    given = starting.asked([], [])
     begin = starting.beginning(id, plugins.task(id), start, None, None, given)
     settings = task_settings(plugins.task(id), [*begin.layers, *given.layers], (), begin.trunk)
     starting.check_trunk(id, "encoder", settings.trunk, begin.artifact)
