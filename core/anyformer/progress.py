@@ -26,6 +26,8 @@ LEAST_SECONDS = 1.0
 """Between plain lines of a run that is over in no time."""
 WINDOW = 20
 """Lines of the log that rates are taken over."""
+BAR = 10
+"""Columns of the bar on a terminal."""
 VALID = "valid/"
 """What the names of scores begin with in the log."""
 
@@ -42,9 +44,7 @@ class Mark(NamedTuple):
 class Meter:
     """How far a run is, and how fast it goes."""
 
-    def __init__(
-        self, step: int, num_steps: int, clock: Callable[[], float], full_rate: float | None = None
-    ) -> None:
+    def __init__(self, step: int, num_steps: int, clock: Callable[[], float], full_rate: float | None = None) -> None:
         """`full_rate`: tokens per second of a model that is all the GPU does, at its peak; None: not known."""
         self.step, self.num_steps, self.clock, self.full_rate = step, num_steps, clock, full_rate
         self.loss: float | None = None
@@ -65,8 +65,8 @@ class Meter:
         self.step, self.loss = line["step"], line["train/loss"]
         self._marks.append(Mark(self.clock(), line["step"], line["records"], line["tokens"]))
 
-    def said(self) -> str:
-        """Loss, time left, rates and the last checkpoint, as far as they are known."""
+    def parts(self) -> list[str]:
+        """Loss, last score, time left, rates and the last checkpoint, as far as they are known."""
         parts = [f"loss {number(self.loss)}"]
         if self.held_out is not None:
             parts.append(f"{self.held_out[0]} {number(self.held_out[1])}")
@@ -76,14 +76,18 @@ class Meter:
             if self.step < self.num_steps:
                 left = (self.num_steps - self.step) * seconds / (last.step - first.step)
                 parts.append(f"{duration(left)} left")
-            parts.append(f"{number(round((last.records - first.records) / seconds))} records/s")
             rate = (last.tokens - first.tokens) / seconds
             parts.append(f"{number(round(rate))} tokens/s")
             if self.full_rate is not None:
                 parts.append(f"{rate / self.full_rate:.0%} MFU")
+            parts.append(f"{number(round((last.records - first.records) / seconds))} records/s")
         if self.saved is not None:
             parts.append(f"saved at step {self.saved:,}")
-        return ", ".join(parts)
+        return parts
+
+    def said(self) -> str:
+        """All parts."""
+        return ", ".join(self.parts())
 
 
 class View(Protocol):
@@ -131,16 +135,17 @@ class Lines:
 
 
 class Bar:
-    """A bar that rich draws; what others write to standard error meanwhile appears above it."""
+    """A bar that rich draws on one line; what others write to standard error meanwhile appears above it."""
 
     def __init__(self, name: str, meter: Meter, stream: TextIO) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
 
         self.console = Console(file=stream)
+        self._taken = len(name) + BAR + 2 * len(f"{meter.num_steps:,}") + 4
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=16),
+            BarColumn(bar_width=BAR),
             TextColumn("{task.completed:,.0f}/{task.total:,.0f}", markup=False),
             TextColumn("{task.fields[said]}", markup=False),
             console=self.console,
@@ -152,7 +157,7 @@ class Bar:
 
     def show(self, meter: Meter) -> None:
         """Move the bar."""
-        self._bar.update(self._id, completed=meter.step, said=meter.said())
+        self._bar.update(self._id, completed=meter.step, said=self._fitting(meter.parts()))
 
     def warn(self, warning: str) -> None:
         """Print it above the bar."""
@@ -160,9 +165,17 @@ class Bar:
 
     def end(self, meter: Meter, reason: str) -> None:
         """Leave the bar as it is."""
-        said = meter.said() if reason == "finished" else f"{reason}, {meter.said()}"
-        self._bar.update(self._id, completed=meter.step, said=said)
+        parts = meter.parts() if reason == "finished" else [reason, *meter.parts()]
+        self._bar.update(self._id, completed=meter.step, said=self._fitting(parts))
         self._bar.stop()
+
+    def _fitting(self, parts: list[str]) -> str:
+        """The parts for which the terminal is wide enough, the first ones first; else the bar would give way."""
+        room, found = self.console.width - self._taken, parts[:1]
+        for part in parts[1:]:
+            if len(", ".join([*found, part])) <= room:
+                found.append(part)
+        return ", ".join(found)
 
 
 class Progress:

@@ -111,7 +111,7 @@ def listening(wanted: bool) -> Iterator[None]:
 
 
 def _retire(file: Path) -> None:
-    """Empty a file, or remove it if it is empty: a TensorBoard that finds the file it reads gone never goes on to the next."""
+    """Empty a file, or remove it if it is empty: TensorBoard never goes on to the next if the file it reads is gone."""
     if file.stat().st_size:
         file.write_bytes(b"")
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,10 +87,10 @@ def test_plain_lines_say_how_far_how_fast_and_how_long(told: Told) -> None:
     told.end()
     assert told.lines == [
         "toy/task: 1,000 steps",
-        "toy/task: step 100 of 1,000 (10%), loss 2.500, 3 min 0 s left, 20 records/s, 500 tokens/s",
-        "toy/task: step 200 of 1,000 (20%), loss 1.250, 2 min 40 s left, 20 records/s, 500 tokens/s",
-        "toy/task: step 300 of 1,000 (30%), loss 2.500, 2 min 20 s left, 20 records/s, 500 tokens/s, saved at step 250",
-        "toy/task: finished at step 300 after 1 min 0 s, loss 2.500, 2 min 20 s left, 20 records/s, 500 tokens/s, "
+        "toy/task: step 100 of 1,000 (10%), loss 2.500, 3 min 0 s left, 500 tokens/s, 20 records/s",
+        "toy/task: step 200 of 1,000 (20%), loss 1.250, 2 min 40 s left, 500 tokens/s, 20 records/s",
+        "toy/task: step 300 of 1,000 (30%), loss 2.500, 2 min 20 s left, 500 tokens/s, 20 records/s, saved at step 250",
+        "toy/task: finished at step 300 after 1 min 0 s, loss 2.500, 2 min 20 s left, 500 tokens/s, 20 records/s, "
         "saved at step 250",
     ]
     told.line(400, 20)
@@ -135,7 +136,7 @@ def test_a_resumed_run_begins_where_it_was(told: Told) -> None:
     told.line(420, after=11)
     assert told.lines[0] == "toy/task: from step 400 of 1,000"
     assert told.lines[1] == "toy/task: step 410 of 1,000 (41%), loss 2.500"  # earlier tokens would spoil the rate
-    assert "10 min 38 s left, 4 records/s, 91 tokens/s" in told.lines[2]
+    assert "10 min 38 s left, 91 tokens/s, 4 records/s" in told.lines[2]
 
 
 def test_a_run_without_a_line_ends_in_peace(told: Told) -> None:
@@ -164,7 +165,7 @@ def test_the_share_of_the_peak_and_the_last_score(told: Told, monkeypatch: pytes
     plugins.notify("step_ended", run=FOLDER, line={"step": 100, "valid/f1": 0.75, "valid/loss": 3.0})
     told.line(200, 20)
     assert asked == ["these"]
-    assert told.lines[1].endswith("500 tokens/s, 25% MFU")  # of 2,000 at 4 million operations a second
+    assert told.lines[1].endswith("500 tokens/s, 25% MFU, 20 records/s")  # of 2,000 at 4 million operations a second
     assert told.lines[2].startswith("toy/task: step 200 of 1,000 (20%), loss 2.500, valid/f1 0.7500, 2 min")
     assert len(told.lines) == 3  # an evaluation is told with the next step
 
@@ -188,6 +189,16 @@ def test_a_bar_on_a_terminal(terminal: Told) -> None:
     assert "warning: [red]look[/red]" in shown  # text, not markup
     assert "\x1b[?25l" in shown
     assert shown.rstrip().rfind("\x1b[?25h") > shown.rfind("\x1b[?25l")  # the cursor is back
+
+
+def test_a_narrow_terminal_keeps_the_bar_and_the_first_things(terminal: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    terminal.start(steps=10_000)
+    terminal.line(10, after=0.1)
+    terminal.line(20, after=0.1)
+    terminal.end("interrupted")
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.stream.getvalue())
+    assert shown.rstrip().rpartition("\r")[2] == f"toy/task {chr(0x2501) * 10} 20/10,000 interrupted, loss 2.500"
 
 
 def test_no_bar_on_a_terminal_that_cannot_draw(terminal: Told, monkeypatch: pytest.MonkeyPatch) -> None:

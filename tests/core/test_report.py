@@ -202,7 +202,7 @@ def test_each_curve_is_drawn_once_and_ends_once(tmp_path: Path) -> None:
     ]
     page = page_of(tmp_path, lines)
     assert [title in page.text for title in ("loss/first", "error, held out")] == [True, True]
-    assert len(page.all("figure")) == 3 + 1 + 6  # curves; the chart of the score that is finite; pictures
+    assert len(page.all("figure")) == 3 + 2 + 6  # curves, scores, pictures
     assert page.text.count("at step 2") == 2  # of the two held-out curves; the score of step 2 is the final one
     pretrained = page_of(tmp_path, lines[:2], picture=None, evaluation={"valid/loss": 2.5})
     assert "2.500 at step 2" in pretrained.text  # scored once, at the end, and drawn beside the training loss

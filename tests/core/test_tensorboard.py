@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -84,13 +84,13 @@ def test_a_run_and_its_resumption(letters: ModuleType, tmp_path: Path, read: Cal
 
 def test_who_watches_a_run_that_is_resumed_sees_no_point_twice(tmp_path: Path) -> None:
     loader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    now = 1000.0
+    clock = SimpleNamespace(now=1000.0)
     log = Log(tmp_path)
     watched = loader.EventAccumulator(str(tmp_path / "tensorboard"), size_guidance={"scalars": 0})
     for start in (0, 2, 2):
         log.cut(start)
-        now += 100
-        listener = TensorBoard(lambda: now)
+        clock.now += 100
+        listener = TensorBoard(lambda: clock.now)
         listener.anyformer_run_started(tmp_path)
         for step in range(start + 1, 5):
             log.write({"step": step, "train/loss": step + start / 10, "seconds": 2.0 * step})

@@ -120,9 +120,10 @@ class RelativeBias(nn.Module):
 
     def forward(self, num_queries: int, num_keys: int) -> Float[Tensor, "H L S"]:
         """The bias of the longest sequence."""
-        weight = self.table.weight
-        apart = masks.distances(num_queries, num_keys, weight.device)
-        return weight[masks.buckets(apart, weight.shape[0], self.furthest, self.causal)].permute(2, 0, 1)
+        apart = masks.distances(num_queries, num_keys, self.table.weight.device)
+        buckets_LS = masks.buckets(apart, self.table.num_embeddings, self.furthest, self.causal)
+        # Not `weight[buckets]`, whose gradient is summed in another order each time.
+        return self.table(buckets_LS).permute(2, 0, 1)
 
 
 class LayerScale(nn.Module):

@@ -1,1 +1,1 @@
-"""What a model costs, from its configuration alone. Read `flops` (arithmetic of a token), then `devices` (what a GPU can)."""
+"""What a model costs, from its configuration alone: `flops` (operations of a token), `devices` (what a GPU can do)."""

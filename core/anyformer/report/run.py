@@ -105,7 +105,10 @@ def _curves(lines: Sequence[Mapping[str, Any]], final: Mapping[str, float]) -> M
     both = [name.partition("/")[2] for name in series if name.startswith((TRAIN, VALID))]
     charts = []
     for name in dict.fromkeys(["loss", *both]):
-        drawn = [Line("training", series.get(TRAIN + name, [])), Line("held out", series.get(VALID + name, []), "other")]
+        drawn = [
+            Line("training", series.get(TRAIN + name, [])),
+            Line("held out", series.get(VALID + name, []), "other"),
+        ]
         present = [line for line in drawn if line.points]
         title = f"{name}, held out" if [line.name for line in present] == ["held out"] else name
         charts.append(line_chart(title, present))
@@ -159,7 +162,7 @@ def _utilisation(asked: Mapping[str, Any], rate: float) -> list[str]:
     """The share of the GPU's peak that went into the model's own products; nothing where that is not known."""
     from anyformer.plan.devices import peak_of_run
 
-    cost = asked.get("flops_per_token")
+    cost = asked.get("flops_per_token") or 0.0
     peak = peak_of_run(asked["settings"]["training"]) if cost else None
     return [] if peak is None else [f"{rate * cost / peak:.1%} model FLOPs utilisation"]
 

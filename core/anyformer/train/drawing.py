@@ -53,8 +53,8 @@ def admit(drawn: Drawn, known: Sequence[int], allowed: int, warn: Callable[[str]
     """
     new = [index for index in drawn.bad if index not in known]
     met = [*known, *new]
-    if len(met) > allowed:
-        said = drawn.bad[met[allowed] if met[allowed] in drawn.bad else new[-1]]
+    if new and len(met) > allowed:
+        said = drawn.bad[new[-1]]
         if not allowed:
             raise ValueError(f"{said}; mend it and start again, or let a run leave some out: training.bad_records=10")
         raise ValueError(

@@ -3,7 +3,8 @@
 * A head returns sums of loss by term, and each term's denominator from the targets. The denominators of all micro-packs
   are added before the first backward, so any cut of a step into micro-packs gives the gradient of the whole step.
 * Everything random is a function of (seed, step): the run can stop after any step and go on as if it had not.
-* An update with a non-finite gradient is skipped and counted, and never reaches the weights.
+* An update with a non-finite gradient is skipped and counted, and never reaches the weights. A step that does not fit in
+  memory is done again in smaller micro-packs (see `faults`); a record that cannot be used is counted (see `drawing`).
 * Adapters, averaged weights and the choice by score are pages of their own; the engine holds, saves and restores them.
 """
 
@@ -19,33 +20,20 @@ import torch
 from torch import Tensor
 
 from anyformer.data.packs import collate, cut
-from anyformer.data.steps import Order, model_seed, record_rng
+from anyformer.data.steps import Order, model_seed
 from anyformer.nn import Model, Parts
-from anyformer.task import Objective, Rng, Sample, Task
-from anyformer.train import activations, memory
+from anyformer.task import Objective, Sample, Task
+from anyformer.train import activations, faults, memory
 from anyformer.train import optimizer as optimizers
 from anyformer.train.average import Average
+from anyformer.train.counts import Progress
 from anyformer.train.device import autocast, check_precision, choose_device, loss_scaler
+from anyformer.train.drawing import Drawn, Learn, admit, digest, draw
 from anyformer.train.selection import Best
 from anyformer.train.settings import Training
 from anyformer.train.trainable import choose_trainable
 
 __all__ = ["Engine", "Progress", "choose_device"]
-
-Learn = Callable[[Any, Rng], list[Sample]]
-
-
-@dataclass
-class Progress:
-    """What is counted between two lines of the log; saved with a checkpoint, so that lines do not depend on stops."""
-
-    loss: float = 0.0
-    steps: int = 0
-    tokens: int = 0
-    records: int = 0
-    skipped: int = 0
-    """Updates left out in all, for a non-finite gradient."""
-    skipped_in_a_row: int = 0
 
 
 @dataclass
@@ -60,6 +48,10 @@ class Engine:
     step: int = 0
     """Updates done."""
     progress: Progress = field(default_factory=Progress)
+    warn: Callable[[str], None] = lambda said: None
+    """Takes a line that a person should see."""
+    tokens: int | None = None
+    """Tokens in a micro-pack, if those asked for did not fit in memory."""
 
     def __post_init__(self) -> None:
         settings = self.settings
@@ -76,57 +68,70 @@ class Engine:
         self.best = None if settings.selection is None else Best(settings.selection, task)
         if settings.checkpoint_activations:
             activations.checkpoint_blocks(self.model.trunk)
+        self.buffers = faults.Buffers(self.model)
         self.run = torch.compile(self.model, dynamic=True) if settings.compile else self.model
         self.seconds = 0.0
 
     def samples(self, step: int) -> list[Sample]:
-        """The samples of one step: a function of the seed and the step."""
-        seed = self.settings.seed
-        draws = self.order.step(step)
-        return [sample for draw in draws for sample in self.learn(self.records[draw.index], record_rng(seed, draw))]
+        """The samples of one step: a function of the seed and the step. A record that cannot be used gives none."""
+        return self._draw(step).samples
+
+    def _draw(self, step: int) -> Drawn:
+        return draw(self.learn, self.records, self.order.step(step), self.settings.seed)
 
     def advance(self) -> dict[str, Any] | None:
         """One update. Returns the line for the log after every `log_every` updates, and after the last.
 
-        Raises `ValueError` when too many updates in a row were skipped.
+        Raises `ValueError` when too many updates in a row were skipped, more records than allowed cannot be used, or memory
+        does not suffice for one sample.
         """
         started = time.perf_counter()
         self.model.train()
-        samples = self.samples(self.step)
+        drawn = self._draw(self.step)
+        progress = self.progress
+        progress.bad_records = admit(drawn, progress.bad_records, self.settings.bad_records, self.warn)
+        if self.settings.log_samples:
+            progress.samples = digest(drawn.samples, progress.samples)
         factor = optimizers.learning_rate_factor(self.settings.schedule, self.step, self.num_steps)
         rate = self.settings.optimizer.lr * factor
         optimizers.set_learning_rate(self.optimizer, rate)
-        loss = self.gradient(samples)
+        self.buffers.keep()
+        loss = faults.gradient_that_fits(self, drawn)
         norm = self._clip()
-        if samples:  # else no record of this step had anything to learn
-            self._update(loss, norm)
+        if drawn.samples:  # else no record of this step had anything to learn
+            with faults.in_memory("the state of the optimizer"):
+                self._update(drawn, loss, norm)
         self.optimizer.zero_grad(set_to_none=True)
-        self.progress.tokens += sum(sample.cost for sample in samples)
-        self.progress.records += self.settings.records
+        progress.tokens += sum(sample.cost for sample in drawn.samples)
+        progress.records += self.settings.records
         self.step += 1
         self.seconds += time.perf_counter() - started
         if self.step % self.settings.log_every and self.step < self.num_steps:
             return None
         memory.trim()
-        return self._line(norm, rate)
+        return progress.line(self.step, norm.item() if bool(torch.isfinite(norm)) else None, rate, self.seconds)
 
-    def _update(self, loss: Tensor, norm: Tensor) -> None:
+    def _update(self, drawn: Drawn, loss: Tensor, norm: Tensor) -> None:
         """Move the weights, unless the gradient is not finite."""
         if bool(torch.isfinite(norm) & torch.isfinite(loss)):
             self.optimizer.step()
             if self.average is not None:
                 self.average.update(self.step)
-            self.progress.loss += loss.item()
-            self.progress.steps += 1
-            self.progress.skipped_in_a_row = 0
+            self.progress.take(loss.item())
         else:
-            self._skip()
+            self.buffers.put_back()
+            faults.skip(self, drawn, loss)
         self.scaler.update()
+
+    @property
+    def budget(self) -> int:
+        """Tokens in a micro-pack: as asked for, or fewer since a step did not fit in memory."""
+        return self.settings.tokens if self.tokens is None else self.tokens
 
     def gradient(self, samples: Sequence[Sample]) -> Tensor:
         """Add the gradient of a step's mean loss to the parameters; returns that loss, a scalar."""
         head = self.model[self.component].head
-        packs = [collate(group, self.device) for group in cut(samples, self.settings.tokens)]
+        packs = [collate(group, self.device) for group in cut(samples, self.budget)]
         totals: dict[str, Tensor] = {}
         for _, targets in packs:
             for term, weight in head.weigh(targets).items():
@@ -134,14 +139,15 @@ class Engine:
         mean = torch.zeros((), device=self.device, dtype=torch.float64)
         for micro_step, (parts, targets) in enumerate(packs):
             torch.manual_seed(model_seed(self.settings.seed, self.step, micro_step))
-            loss = self._loss(parts, targets, totals)
+            loss = self.loss(parts, targets, totals)
             self.scaler.scale(loss).backward()
             mean += loss.detach()
         if packs:
             self.scaler.unscale_(self.optimizer)
         return mean
 
-    def _loss(self, parts: Parts, targets: Parts, totals: Mapping[str, Tensor]) -> Tensor:
+    def loss(self, parts: Parts, targets: Parts, totals: Mapping[str, Tensor]) -> Tensor:
+        """What a micro-pack adds to the loss of a step whose terms have the denominators `totals`, a scalar."""
         with autocast(self.device, self.settings.precision):
             sums = self.run(parts, targets, self.component)
         terms = [value / totals[term].clamp(min=1).to(value.dtype) for term, value in sums.items()]
@@ -153,38 +159,12 @@ class Engine:
             return torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         return torch.nn.utils.clip_grad_norm_(parameters, self.settings.clip)
 
-    def _skip(self) -> None:
-        self.progress.skipped += 1
-        self.progress.skipped_in_a_row += 1
-        if self.progress.skipped_in_a_row >= self.settings.patience:
-            indices = [draw.index for draw in self.order.step(self.step)]
-            raise ValueError(
-                f"the gradient was not finite in {self.progress.skipped_in_a_row} updates in a row; stopped at step "
-                f"{self.step}, records {indices[:8]}; lower training.optimizer.lr, or look at these records"
-            )
-
-    def _line(self, norm: Tensor, rate: float) -> dict[str, Any]:
-        progress = self.progress
-        line = {
-            "step": self.step,
-            "train/loss": progress.loss / progress.steps if progress.steps else None,
-            "lr": rate,
-            "grad_norm": norm.item() if bool(torch.isfinite(norm)) else None,
-            "tokens": progress.tokens,
-            "records": progress.records,
-            "skipped": progress.skipped,
-            "seconds": round(self.seconds, 3),
-        }
-        progress.loss, progress.steps = 0.0, 0
-        return line
-
     # -- state
 
     def not_finite(self) -> str | None:
-        """The name of a weight that is infinite or no number, if there is one: a finite gradient can overflow it."""
-        with torch.no_grad():
-            named = self.model.named_parameters()
-            return next((name for name, weight in named if not bool(torch.isfinite(weight).all())), None)
+        """The name of a weight or a state that is infinite or no number: a finite gradient can overflow it."""
+        name = faults.not_finite(self.tensors())
+        return name and name.removeprefix("model/")
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything a checkpoint must hold, by name; a shared weight once."""

@@ -29,7 +29,8 @@ from anyformer.artifact import Artifact
 from anyformer.train import adapter_files, checkpoint, lora
 from anyformer.train.adapter_files import Layout
 from anyformer.train.beginning import prepare_method, refuse_used
-from anyformer.train.engine import Engine, Progress, choose_device
+from anyformer.train.counts import Progress
+from anyformer.train.engine import Engine, choose_device
 from anyformer.train.log import Log
 from anyformer.train.settings import Training
 from anyformer.train.stop import Stopped, StopSignals
@@ -124,6 +125,7 @@ def train(
     device = choose_device(settings.device)
     artifact.model.to(device)
     engine = Engine(artifact.model, component, records, settings, device)
+    engine.warn = lambda said: plugins.notify("run_warned", run=run.folder, warning=said)
     _take_up(run, engine)
     plugins.notify(
         "run_started", run=run.folder, settings={**run.settings, "steps": engine.num_steps, "step": engine.step}
@@ -142,7 +144,8 @@ def train(
     if settings.lora is not None:
         learned = adapter_files.learned(artifact.model, settings.lora)
         lora.merge(artifact.model)
-        adapter_files.write(run.folder / "adapter", learned, layout(artifact) if layout is not None else None)
+        with _writing(run, engine):
+            adapter_files.write(run.folder / "adapter", learned, layout(artifact) if layout is not None else None)
     artifact.model.requires_grad_(True)
     return artifact
 
@@ -207,8 +210,9 @@ def _log(run: Run, engine: Engine, line: dict[str, Any]) -> None:
 def _save(run: Run, engine: Engine) -> None:
     """Write a checkpoint, unless the weights are worthless: then the earlier ones are all that can be used."""
     if (name := engine.not_finite()) is not None:
+        kind = "state" if name.startswith(("optimizer/", "average/", "best/")) else "weight"
         raise ValueError(
-            f"the weight {name!r} is no longer finite at step {engine.step}, which is not saved; the earlier "
+            f"the {kind} {name!r} is no longer finite at step {engine.step}, which is not saved; the earlier "
             f"checkpoints of {run.folder} are whole; start again with a lower training.optimizer.lr"
         )
     with _writing(run, engine):

@@ -151,6 +151,10 @@ class Training(Frozen):
     """Checkpoints kept, the newest."""
     patience: int = Field(default=20, ge=1)
     """Updates in a row that may be skipped for a non-finite gradient before the run stops."""
+    bad_records: int = Field(default=0, ge=0)
+    """Records that may turn out to be unusable on the way before the run stops; each is left out and counted in the log."""
+    log_samples: bool = False
+    """Put a hash of all samples so far into each line of the log: two runs that have learned from the same have the same."""
 
     @model_validator(mode="after")
     def _evaluated(self) -> Training:

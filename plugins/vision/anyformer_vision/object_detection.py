@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from anyformer.nn import Embedding, Head
     from anyformer.nn.config import Trunk
 
+DRAWN = 0.5
+"""Least score of a box in a picture: an answer holds all boxes, however unsure, as scores of precision want them."""
+
 
 class ObjectDetection(Task[Photo, Boxes, Detections]):
     """An image to boxes with labels and scores."""
@@ -208,7 +211,8 @@ class ObjectDetection(Task[Photo, Boxes, Detections]):
         """The image with the found boxes that score 0.5 or more, and the true ones."""
         from anyformer_vision.draw_boxes import draw_boxes
 
-        return draw_boxes(input.image.pixels("RGB"), output.boxes, None if target is None else target.boxes)
+        sure = [found for found in output.boxes if found.score >= DRAWN]
+        return draw_boxes(input.image.pixels("RGB"), sure, None if target is None else target.boxes)
 
     def _index(self, label: str) -> int:
         """Which of the labels it is; raises `ValueError` for one that training did not see."""

@@ -235,3 +235,10 @@ def test_the_gradient_of_detr_does_not_depend_on_how_a_step_is_cut() -> None:
     for name, gradient in gradients[0].items():
         assert gradient.abs().sum() > 0 or "decoder.blocks.0.attention" in name, name  # it reads zeros
         torch.testing.assert_close(gradient, gradients[1][name], rtol=1e-9, atol=1e-11)
+
+
+def test_a_picture_shows_what_is_surer_than_not() -> None:
+    task = bound()
+    photo = record(RED).input
+    found = [{"label": "red", "score": score, "box": [0, 0, 9, 9]} for score in (0.9, 0.5, 0.49)]
+    assert task.draw(photo, task.Output(boxes=found)).axes[0].get_title() == "2 found"
