@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from anyformer.lazy import load as _load
 
 if TYPE_CHECKING:
-    from anyformer.api import evaluate, export, finetune, load, pipeline, pretrain, resume
+    from anyformer.api import evaluate, export, finetune, load, pipeline, pretrain, resume, verify_resume
     from anyformer.hookspecs import hookimpl
     from anyformer.media import Image
     from anyformer.specs import TaskSpec, TokenizerSpec
     from anyformer.task import Data, Demo, Frozen, Metric, Objective, Prediction, Record, Sample, Task, Tokenizer
 
 _NAMES = {
-    "api": ("evaluate", "export", "finetune", "load", "pipeline", "pretrain", "resume"),
+    "api": ("evaluate", "export", "finetune", "load", "pipeline", "pretrain", "resume", "verify_resume"),
     "hookspecs": ("hookimpl",),
     "media": ("Image",),
     "specs": ("TaskSpec", "TokenizerSpec"),
@@ -26,6 +26,7 @@ _NAMES = {
 __all__ = [
     "Data", "Demo", "Frozen", "Image", "Metric", "Objective", "Prediction", "Record", "Sample", "Task", "TaskSpec",
     "Tokenizer", "TokenizerSpec", "evaluate", "export", "finetune", "hookimpl", "load", "pipeline", "pretrain", "resume",
+    "verify_resume",
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The Python API: load, pipeline, finetune, pretrain, resume, evaluate.
+"""The Python API: load, pipeline, finetune, pretrain, resume, verify_resume, evaluate.
 
 Each function does what the command of the same name does, and raises `ValueError` in one line for a user's mistake.
 """
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from anyformer import artifact as artifacts
 from anyformer import launch, plugins, starting
-from anyformer.artifact import Artifact
+from anyformer.artifact import Artifact, Bound
 from anyformer.data import open_data
 from anyformer.data.dataset import Dataset
 from anyformer.families.files import is_checkpoint
@@ -26,12 +26,13 @@ from anyformer.infer.evaluate import evaluate as evaluate_records
 from anyformer.infer.pipeline import Pipeline
 from anyformer.objectives import OBJECTIVES
 from anyformer.train import run as runs
+from anyformer.train import verify
 from anyformer.train.engine import choose_device
 from anyformer.train.prepare import new_objective, new_task, objective_named, objective_settings, task_settings
 from anyformer.train.run import Run
 from anyformer.train.settings import Training
 
-__all__ = ["evaluate", "export", "finetune", "load", "pipeline", "pretrain", "resume"]
+__all__ = ["evaluate", "export", "finetune", "load", "pipeline", "pretrain", "resume", "verify_resume"]
 
 
 def load(path: str | Path, device: str = "cpu", task: str | None = None) -> Artifact:
@@ -163,9 +164,30 @@ def resume(folder: str | Path, *, data: Any = None, valid: Any = None) -> Run:
     `data` and `valid` are needed only where they were given in memory. Raises `ValueError` if the data has changed.
     """
     run = Run(Path(folder))
-    asked = run.settings
     if run.finished:
         return run
+    artifact, id, bound, rows, training = _reopened(run, data, valid)
+    return launch.go_on(run, artifact, id, bound, rows, training)
+
+
+def verify_resume(folder: str | Path, *, steps: int = verify.STEPS) -> verify.Verification:
+    """Whether a run that is stopped and resumed learns the same: tried in copies of it, which is itself not changed.
+
+    Args:
+        folder: of a run, finished or not, whose data is in files.
+        steps: how many are trained, once straight on and once with a stop between.
+
+    Raises `ValueError` if the run's data was in memory or has changed, or if it has no checkpoint to go on from.
+    """
+    run = Run(Path(folder))
+    verify.require_files(run)
+    _, _, bound, rows, training = _reopened(run)
+    return verify.verify(run, training, training.num_steps(len(bound.records(rows.train))), steps)
+
+
+def _reopened(run: Run, data: Any = None, valid: Any = None) -> tuple[Artifact, str, Bound, Dataset, Training]:
+    """What a run goes on with: a model with new weights, the id of what learns, that, the data and the settings."""
+    asked = run.settings
     try:
         training = Training.model_validate(asked["settings"]["training"])
         id, told = asked["id"], asked["data"]
@@ -174,7 +196,7 @@ def resume(folder: str | Path, *, data: Any = None, valid: Any = None) -> Run:
     artifact = artifacts.read_description(run.folder / "prepared")
     bound = artifact.model[artifact.component(id)].task
     rows = Dataset.reopen(told, data, valid, training.seed, getattr(bound, "temporal", False))
-    return launch.go_on(run, artifact, id, bound, rows, training)
+    return artifact, id, bound, rows, training
 
 
 def export(

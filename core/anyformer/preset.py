@@ -45,13 +45,13 @@ def count(preset: Preset | Trunk) -> int:
 
     A tied weight counts once, a buffer not at all.
     """
-    import torch
     from torch import nn
 
     from anyformer.artifact import build_model
     from anyformer.nn import build
+    from anyformer.nn.weightless import weightless
 
-    with torch.device("meta"):
+    with weightless():
         if isinstance(preset, Trunk):
             whole: nn.Module = build.trunk(preset)
         else:

@@ -79,8 +79,8 @@ def path(home: Any, record: Arrays, beams: int) -> list[int]:
     return found[0, len(record["target"]) :].tolist()
 
 
-T5 = cells_seq2seq.SMALL_T5
-CHRONOS_SHAPES = (
+T5: dict[str, Any] = cells_seq2seq.SMALL_T5
+CHRONOS_SHAPES: tuple[dict[str, Any], ...] = (
     T5 | {"bins": {}},
     T5 | {"bins": {"prediction_length": 12}, "untied": True, "feed_forward_proj": "gated-gelu", "num_decoder_layers": 3},
     T5 | {"bins": {"n_special_tokens": 5, "use_eos_token": False}, "num_heads": 1, "d_kv": 7, "d_model": 15,

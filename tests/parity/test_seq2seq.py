@@ -96,7 +96,7 @@ def test_positions_that_are_not_sinusoids_are_refused(tmp_path: Path) -> None:
             "'dense_act_fn' is 'gelu'; .* 'relu' means 'relu'",
         ),
         ("t5", {"is_gated_act": True}, "'is_gated_act' is True; 'feed_forward_proj' 'relu' means False"),
-        ("t5", {"chronos_config": {"n_tokens": 4096}}, "'chronos_config' is {'n_tokens': 4096}; supported: None"),
+        ("mt5", {"chronos_config": {"n_tokens": 4096}}, "'chronos_config' is {'n_tokens': 4096}; supported: None"),
         ("bart", {"tie_word_embeddings": False}, "'tie_word_embeddings' is False; supported: True"),
         ("marian", {"share_encoder_decoder_embeddings": False}, "'share_encoder_decoder_embeddings' is False"),
         ("marian", {"decoder_vocab_size": 50}, "'decoder_vocab_size' is 50; supported: that of 'vocab_size', 61"),

@@ -42,6 +42,7 @@ COMMANDS = {
     "evaluate": Command("anyformer.cli.evaluate", "Score a model beside its baselines."),
     "export": Command("anyformer.cli.export", "Write a model for another library."),
     "resume": Command("anyformer.cli.resume", "Go on with a run that was stopped."),
+    "verify-resume": Command("anyformer.cli.verify_resume", "Check that a run can be stopped and resumed."),
     "plugins": Command("anyformer.cli.plugins", "List, check and switch plugins."),
 }
 """Every command, in the order of `anyformer --help`."""

@@ -24,6 +24,7 @@ from anyformer.families.family import Architecture, Family
 from anyformer.families.steps import Step
 from anyformer.hints import listed
 from anyformer.nn import Model, config
+from anyformer.nn.weightless import weightless
 from anyformer.task import Task
 
 
@@ -94,7 +95,7 @@ def _build(
     tokenizer.registered_id = family.tokenizer
     bound = task(settings, dict.fromkeys(task.tokenizers, tokenizer), ours["state"])
     try:
-        with torch.device("meta"):
+        with weightless():
             return build_model(trunk, {serving.task: bound}), trunk
     except RuntimeError as error:
         raise ValueError(f"a model of these sizes cannot be built: {str(error).splitlines()[0]}") from None

@@ -13,28 +13,19 @@ Axis legend: D width, H query heads, K key-value heads, E head width, F feed-for
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from collections.abc import Mapping
 
 from anyformer.nn.config import Stack, Trunk
 
-if TYPE_CHECKING:
-    from anyformer.nn import Head
-    from anyformer.task import Objective, Sample, Task
-
 TRAINING = 3
 """Products of a training step for each of its forward pass."""
-SAMPLED = 32
-"""Records whose lengths stand for all of a run's."""
 
 
 def flops_per_token(trunk: Trunk, length: int) -> float:
     """Operations of the trunk for one token in training, where each stream of a sample is `length` tokens long.
 
-    Raises `ValueError` for a length below 1. Embedding and head are not in it; a language model's head adds 6 times its
-    weights for each token that it predicts.
+    Raises `ValueError` for a length below 1. Embedding and head are not in it (`plan.counted` has them); a language model's
+    head adds 6 times its weights for each token that it predicts.
     """
     if length < 1:
         raise ValueError(f"length is {length}; a sequence has 1 token or more")
@@ -47,42 +38,14 @@ def forward_flops(trunk: Trunk, lengths: Mapping[str, int]) -> int:
     total = 0
     for name, stack in trunk.stacks.items():
         length = lengths[name]
-        block = 2 * length * _linear_weights(stack) + _attention(stack, length, _seen(stack, length))
+        keys = seen(length, stack.causal, stack.attention.window)
+        block = 2 * length * _linear_weights(stack) + attention(length, keys, _query_width(stack))
         if stack.cross:
             memory = trunk.encoder
             assert memory is not None, "a trunk whose decoder crosses has an encoder"
             block += _cross(stack, memory.width, length, lengths["source"])
         total += stack.depth * block
     return total
-
-
-def run_flops_per_token(
-    trunk: Trunk, bound: Task[Any, Any, Any] | Objective, records: Sequence[Any], head: Head, seed: int = 0
-) -> float:
-    """Operations for one token in training as a run counts tokens, over records spread evenly through its data.
-
-    The head's matrices are counted once for each target that it weighs, but not more than once a token: the vocabulary
-    of masked-token training at the masked tokens, a classifier once a sequence.
-    """
-    from anyformer.data.packs import collate
-
-    spread = np.unique(np.linspace(0, len(records) - 1, min(SAMPLED, len(records))).astype(int)).tolist()
-    rng = np.random.default_rng(seed)
-    samples = [sample for index in spread for sample in bound.learn(records[index], rng)]
-    tokens = sum(sample.cost for sample in samples)
-    if not tokens:
-        return 0.0
-    weighed = max(float(weight) for weight in head.weigh(collate(samples)[1]).values())
-    matrices = sum(weight.numel() for weight in head.parameters() if weight.ndim > 1)
-    forward = sum(forward_flops(trunk, _lengths(trunk, sample)) for sample in samples)
-    return TRAINING * (forward + 2 * matrices * min(weighed, tokens)) / tokens
-
-
-def _lengths(trunk: Trunk, sample: Sample) -> dict[str, int]:
-    """Tokens of a sample's streams; a single stream has all that the sample says it costs."""
-    if len(trunk.stacks) == 1:
-        return dict.fromkeys(trunk.stacks, sample.cost)
-    return {name: len(sample.parts[name]) if name in sample.parts else sample.cost for name in trunk.stacks}
 
 
 def _linear_weights(stack: Stack) -> int:
@@ -94,22 +57,24 @@ def _linear_weights(stack: Stack) -> int:
     )
 
 
-def _attention(stack: Stack, num_queries: int, num_keys: int) -> int:
-    """Logits and the mix of values: two products of L, S and E for each head."""
-    return 4 * num_queries * num_keys * stack.attention.heads * stack.head_width
+def seen(length: int, causal: bool, window: int | None) -> int:
+    """Keys of `length` that a query sees at most; a causal mask alone hides none here, as the formula has it."""
+    return min(length, length if not window else window if causal else 2 * window - 1)
 
 
-def _seen(stack: Stack, length: int) -> int:
-    """Keys that a query sees at most."""
-    window = stack.attention.window
-    if window is None:
-        return length
-    return min(length, window if stack.causal else 2 * window - 1)
+def attention(num_queries: int, num_keys: int, width: int) -> int:
+    """Logits and the mix of values: two products of L, S and all heads' widths."""
+    return 4 * num_queries * num_keys * width
 
 
 def _cross(stack: Stack, memory_width: int, num_queries: int, num_keys: int) -> int:
     """Cross-attention: queries and output from the stream, keys and values from the memory."""
     of = stack.attention
-    own = 2 * stack.width * of.heads * stack.head_width
+    own = 2 * stack.width * _query_width(stack)
     other = 2 * memory_width * (of.key_value_heads or of.heads) * stack.head_width
-    return 2 * (num_queries * own + num_keys * other) + _attention(stack, num_queries, num_keys)
+    return 2 * (num_queries * own + num_keys * other) + attention(num_queries, num_keys, _query_width(stack))
+
+
+def _query_width(stack: Stack) -> int:
+    """H E: width of all queries of a token."""
+    return stack.attention.heads * stack.head_width

@@ -53,7 +53,7 @@ def save(folder: Path, step: int, tensors: Mapping[str, torch.Tensor], scalars: 
         }
         (aside / "manifest.json").write_text(json.dumps({**manifest, "checksum": _seal(manifest)}))
     # A damaged checkpoint that a resume went back behind is newer, and must not push out those that are whole.
-    for old in [path for path in _steps(folder) if path.name <= target.name][:-keep]:
+    for old in [path for path in paths(folder) if path.name <= target.name][:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return target
 
@@ -61,7 +61,7 @@ def save(folder: Path, step: int, tensors: Mapping[str, torch.Tensor], scalars: 
 def newest(folder: Path) -> tuple[Checkpoint | None, list[str]]:
     """The newest checkpoint that is whole, and a line about each newer one that is not."""
     problems: list[str] = []
-    for path in reversed(_steps(folder)):
+    for path in reversed(paths(folder)):
         try:
             return load(path), problems
         except ValueError as error:
@@ -99,7 +99,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _steps(folder: Path) -> list[Path]:
+def paths(folder: Path) -> list[Path]:
+    """The checkpoints in `folder`, whole or damaged, the newest last."""
     return sorted(path for path in folder.glob("[0-9]" * 8) if path.is_dir())
 
 

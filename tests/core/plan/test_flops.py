@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from anyformer.nn import Pack, Stream, attention, build
 from anyformer.nn.config import Attention, FeedForward, Stack, Trunk
 from anyformer.plan.devices import half_peak
-from anyformer.plan.flops import flops_per_token, forward_flops, run_flops_per_token
+from anyformer.plan.flops import flops_per_token, forward_flops
 
 GROUPED = Attention(heads=4, key_value_heads=2, head_width=6)
 TRUNKS = {
@@ -72,28 +72,6 @@ def test_a_window_hides_what_nobody_computes(causal: bool, seen: int) -> None:
 
     assert of(100, None) - of(100, 4) == 12 * 16 * (100 - seen)
     assert of(3, None) == of(3, 4)
-
-
-def test_a_run_counts_its_head_where_it_weighs() -> None:
-    import numpy as np
-
-    from anyformer.task import Sample
-
-    class Masked:
-        """Samples of 8 and 4 tokens, with 3 labels between them."""
-
-        def learn(self, record: int, rng: Any) -> list[Sample]:
-            labels = np.array([1] + [-100] * (record - 2) + [record // 8 * 2 - 100 * (record < 8)])
-            return [Sample({"source": np.zeros(record, np.int64)}, {"labels": labels})]
-
-    class Head(nn.Linear):
-        def weigh(self, targets: Any) -> dict[str, Tensor]:
-            return {"loss": (targets["labels"].values >= 0).sum()}
-
-    settings, bound, head = TRUNKS["encoder"], Masked(), Head(16, 50)
-    found = run_flops_per_token(settings, bound, [8, 4], head)  # type: ignore[arg-type]
-    trunk = forward_flops(settings, {"source": 8}) + forward_flops(settings, {"source": 4})
-    assert found == 3 * (trunk + 2 * 16 * 50 * 3) / 12
 
 
 def test_peaks_by_the_name_that_a_gpu_gives_itself() -> None:

@@ -12,12 +12,11 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
-import torch
-
 from anyformer.families.bert import ACTIVATIONS, LABELS
 from anyformer.families.family import Architecture
 from anyformer.families.fields import Computed, Field, Fixed, Only, Ours, Row, Theirs, get
 from anyformer.families.steps import Step, kept, linear, mapped, same
+from anyformer.nn.weightless import weightless
 from anyformer_vision.detr import Backbone, residual_network
 
 ASSUMED = {
@@ -99,7 +98,7 @@ FIELDS: tuple[Row, ...] = (
 @functools.cache
 def network_keys(name: Any, dilation: bool) -> tuple[str, ...]:
     """Names of the weights and fixed numbers of a residual network, as timm has them."""
-    with torch.device("meta"):
+    with weightless():
         return tuple(residual_network(name, dilation)[0].state_dict())
 
 

@@ -1,0 +1,250 @@
+"""`verify-resume`: says "the same" of a sound run, names what differs first in one that is not, and leaves the run alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from anyformer import api, plugins
+from anyformer.cli import main
+from anyformer.train import checkpoint, drawing, verify
+from anyformer.train.engine import Engine
+from anyformer.train.run import Run
+from anyformer.train.settings import Training
+from anyformer.train.stop import Stopped
+
+STEPS = 9
+
+
+def here(folder: Path, step: int) -> None:
+    """Goes on in this process, where a test can break what it likes."""
+    listener = verify.StopAfter(step)
+    plugins.register(listener)
+    try:
+        with suppress(Stopped):
+            api.resume(folder)
+    finally:
+        plugins.unregister(listener)
+
+
+def files(folder: Path) -> dict[str, str]:
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in found}
+
+
+def tried(run: Run, steps: int = 4, go_on: verify.GoOn = here) -> verify.Verification:
+    training = Training.model_validate(run.settings["settings"]["training"])
+    before = files(run.folder)
+    found = verify.verify(run, training, STEPS, steps, go_on)
+    assert files(run.folder) == before
+    assert not list(run.folder.parent.glob(".verifying-*"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def run(letters: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run on files, that holds the checkpoints of steps 0, 4, 8 and 9."""
+    folder = tmp_path_factory.mktemp("verify")
+    (folder / "words.jsonl").write_text("".join(json.dumps(row) + "\n" for row in letters.words(16)))
+    every = [f"training.steps={STEPS}", "training.save_every=4", "training.keep=9", "training.evaluate_every=7"]
+    return api.finetune("letters/richest", data=folder / "words.jsonl", out=folder / "run", overrides=every)
+
+
+def test_a_sound_run_in_processes_of_their_own(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """Through the shell. The newest checkpoint with two steps left is that of step 4, of 9."""
+    before = files(run.folder)
+    assert main(["verify-resume", str(run.folder), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["first"], found["stopped"], found["last"], found["same"]) == (4, 6, 8, True)
+    assert found["tensors"] == len(checkpoint.load(run.folder / "checkpoints" / "00000008").tensors)
+    assert files(run.folder) == before
+    assert sorted(os.listdir(run.folder.parent)) == ["run", "words.jsonl"]
+
+
+def test_in_words_with_averages_and_a_choice_by_score(run: Run, tmp_path: Path) -> None:
+    every = [
+        f"training.steps={STEPS}", "training.save_every=3", "training.ema=0.9", "training.evaluate_every=2",
+        "training.selection={patience: 9}",
+    ]  # fmt: skip
+    data = run.folder.parent / "words.jsonl"
+    chosen = api.finetune("letters/richest", data=data, out=tmp_path / "chosen", overrides=every)
+    found = tried(chosen, steps=3)
+    held = checkpoint.load(chosen.folder / "checkpoints" / "00000009").tensors
+    assert str(found) == (
+        "the same, from step 6, straight on to 9, and stopped at 7 and resumed: "
+        f"the samples, losses and log of each step, and {len(held)} tensors"
+    )
+    assert {name.partition("/")[0] for name in held} == {"model", "optimizer", "average", "best"}
+
+
+def test_a_run_with_nothing_left_begins_at_the_first_step(run: Run, tmp_path: Path) -> None:
+    """With one checkpoint, of the last step: its weights learn on, by the samples and the rate of the first steps."""
+    data = run.folder.parent / "words.jsonl"
+    every = [f"training.steps={STEPS}", "training.keep=1"]
+    ended = api.finetune("letters/richest", data=data, out=tmp_path / "ended", overrides=every)
+    seen = []
+
+    def watched(folder: Path, step: int) -> None:
+        here(folder, step)
+        seen.append([line["step"] for line in Run(folder).log.lines()])
+
+    found = tried(ended, steps=2, go_on=watched)
+    assert (found.same, found.first, found.stopped, found.last) == (True, 0, 1, 2)
+    assert seen == [[1, 2], [1], [1, 2]]
+
+
+def test_a_damaged_checkpoint_is_passed_over(run: Run, tmp_path: Path, stopped_at: Any) -> None:
+    folder = stopped_at(run, tmp_path / "run", 4)
+    (folder / "checkpoints" / "00000004" / "rank0.safetensors").write_bytes(b"")
+    assert tried(Run(folder), steps=2).first == 0
+    (folder / "checkpoints" / "00000000" / "manifest.json").unlink()
+    with pytest.raises(ValueError, match="has no checkpoint that is whole, so there is nothing to go on from"):
+        tried(Run(folder))
+
+
+# -- what differs
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[Engine], None]], None]]:
+    """A function that takes what is done to each engine after it has gone back to a checkpoint on the way."""
+
+    def breaks(change: Callable[[Engine], None]) -> None:
+        restore = Engine.restore
+
+        def wrong(self: Engine, step: int, *given: Any) -> None:
+            restore(self, step, *given)
+            if step == 6:  # where the copy is stopped
+                change(self)
+
+        monkeypatch.setattr(Engine, "restore", wrong)
+
+    yield breaks
+
+
+def test_other_samples(run: Run, broken: Any) -> None:
+    """An order that forgets where it was."""
+
+    def shift(engine: Engine) -> None:
+        learn = engine.learn
+        engine.learn = lambda record, rng: learn(record, np.random.default_rng(engine.step))
+
+    broken(shift)
+    found = tried(run)
+    assert found.difference == "the samples of step 7"
+    assert str(found).startswith(
+        "different, from step 4, straight on to 8, and stopped at 6 and resumed: the samples of"
+    )
+
+
+def test_another_loss(run: Run, broken: Any) -> None:
+    """Dropout from a generator that nobody saved."""
+    broken(lambda engine: setattr(engine, "settings", engine.settings.model_copy(update={"seed": 1})))
+    found = tried(run)
+    assert found.difference is not None
+    assert found.difference.startswith("the samples of step 7")  # the seed is that of records too
+
+
+def test_dropout_alone_differs_in_the_loss(run: Run, broken: Any) -> None:
+    def redraw(engine: Engine) -> None:
+        run = engine.run
+        other: Any = lambda *given: (torch.rand(1), run(*given))[1]  # noqa: E731
+        engine.run = other
+
+    broken(redraw)
+    found = tried(run)
+    assert found.difference is not None
+    assert found.difference.startswith("the loss of step 7 (")
+    assert found.difference.endswith(" if stopped)")
+
+
+def test_an_optimizer_that_forgets(run: Run, broken: Any) -> None:
+    """The step after the stop still has the loss and the gradient of the other; the one after that has not."""
+    broken(lambda engine: engine.optimizer.state.clear())
+    found = tried(run)
+    assert found.difference is not None
+    assert found.difference.startswith("the loss of step 8 (")
+
+
+@pytest.mark.parametrize(
+    ("group", "word"), [("param_groups", "weight"), ("state", "optimizer state")], ids=["weight", "state"]
+)
+def test_state_that_no_loss_shows(run: Run, monkeypatch: pytest.MonkeyPatch, group: str, word: str) -> None:
+    """Changed after the last step, when it is written."""
+    tensors = Engine.tensors
+    name = {"weight": "model/", "optimizer state": "optimizer/"}[word]
+    changed = []
+
+    def wrong(self: Engine) -> dict[str, torch.Tensor]:
+        found = tensors(self)
+        if self.step == 8 and len(changed) == 0:
+            changed.append(next(each for each in found if each.startswith(name) and found[each].ndim > 1))
+            found[changed[0]] = found[changed[0]].clone()
+            found[changed[0]].view(-1)[0] = -0.0 if float(found[changed[0]].view(-1)[0]) == 0 else 0.0
+        return found
+
+    monkeypatch.setattr(Engine, "tensors", wrong)
+    found = tried(run)
+    assert found.difference == f"the {word} {changed[0].removeprefix(name)!r} after step 8"
+
+
+def test_training_that_cannot_be_repeated_is_told_from_a_bad_resume(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng()
+    monkeypatch.setattr(drawing, "record_rng", lambda seed, draw: rng)
+    found = tried(run)
+    assert found.difference == (
+        "the samples of step 5; that was before the stop: this training cannot be repeated at all"
+    )
+
+
+def test_a_difference_is_exit_code_1(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    found = verify.Verification("run", 4, 6, 8, 10, "the loss of step 7")
+    monkeypatch.setattr(verify, "verify", lambda *given: found)
+    assert main(["verify-resume", str(run.folder)]) == 1
+    assert capsys.readouterr().out == (
+        "different, from step 4, straight on to 8, and stopped at 6 and resumed: the loss of step 7\n"
+    )
+
+
+# -- what cannot be verified
+
+
+def test_data_in_memory_is_one_line(whole: Run) -> None:
+    with pytest.raises(
+        ValueError, match="the run's data was in memory, where the copies of .* cannot read it; write the"
+    ):
+        api.verify_resume(whole.folder)
+
+
+def test_too_few_steps(run: Run) -> None:
+    training = Training.model_validate(run.settings["settings"]["training"])
+    with pytest.raises(ValueError, match="steps=1 has nothing between to stop at; give 2 or more"):
+        verify.verify(run, training, STEPS, 1, here)
+    with pytest.raises(ValueError, match="is a run of one step, which has nothing between to stop at"):
+        verify.verify(run, training, 1, 4, here)
+
+
+def test_what_a_copy_could_not_do_is_said(run: Run, tmp_path: Path) -> None:
+    """In another process; and the user's own error comes before any copy is made."""
+    with pytest.raises(
+        ValueError, match=r"^a copy of the run could not be trained: .* is no run: it has no run\.yaml$"
+    ):
+        verify.in_another_process(tmp_path, 3)
+    page = yaml.safe_load((run.folder / "run.yaml").read_text())
+    page["data"]["data"] = str(tmp_path / "gone.jsonl")
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "moved" / "run.yaml").write_text(yaml.safe_dump(page))
+    (tmp_path / "moved" / "prepared").symlink_to(run.folder / "prepared")
+    with pytest.raises(ValueError, match="no such file: .*gone.jsonl"):
+        api.verify_resume(tmp_path / "moved")
