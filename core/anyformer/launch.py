@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from anyformer import artifact as artifacts
-from anyformer import report
+from anyformer import report, tensorboard
 from anyformer.artifact import Artifact, Bound
 from anyformer.data.dataset import Dataset
 from anyformer.data.packs import collate, cut
@@ -24,6 +24,8 @@ from anyformer.families.adapters import layout
 from anyformer.infer.evaluate import evaluate, json_values, score
 from anyformer.infer.pipeline import TOKENS, Pipeline
 from anyformer.nn import Head
+from anyformer.plan.counted import run_flops_per_token
+from anyformer.plan.devices import peak_of_run
 from anyformer.settings import read
 from anyformer.starting import Beginning
 from anyformer.task import Objective, Task
@@ -56,6 +58,9 @@ def start(
             try_out(artifact, id, check_records(bound, bound.records(data.valid), seed).longest, seed)
         except ValueError as error:
             raise ValueError(f"{data.valid_name}: {error}") from None
+    flops = None
+    if peak_of_run(settings.training.model_dump()) is not None:
+        flops = run_flops_per_token(artifact.model, id, bound.records(data.train), seed)
     page = {
         "anyformer": version("anyformer"),
         "torch": str(torch.__version__),
@@ -63,6 +68,7 @@ def start(
         "data": data.asked,
         "start": [*taken, *begin.said],
         "tokens_per_record": round(lengths.mean, 2),
+        "flops_per_token": flops,
         "parameters": sum(p.numel() for p in artifact.model.parameters()),
         "settings": settings.model_dump(mode="json"),
     }
@@ -77,9 +83,9 @@ def go_on(run: Run, artifact: Artifact, id: str, bound: Bound, data: Dataset, tr
         return _scores(current, id, bound, data)
 
     records = bound.records(data.train)
-    trained = runs.train(
-        run, artifact, id, records, training, periodic if len(data.valid) else None, lambda found: layout(found, id)
-    )
+    scores = periodic if len(data.valid) else None
+    with tensorboard.listening(training.tensorboard):
+        trained = runs.train(run, artifact, id, records, training, scores, lambda found: layout(found, id))
     evaluation = None
     if len(data.valid) and isinstance(bound, Task):
         evaluation = evaluate(

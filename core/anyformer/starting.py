@@ -149,7 +149,7 @@ def _inherited(kind: Kind, start: Artifact, given: Asked) -> list[Mapping[str, A
 
 
 def _configured(id: str, kind: Kind, start: Artifact) -> list[Mapping[str, Any]]:
-    """The start's configuration of the same task as settings, so that its head fits; of another, what its embedding needs."""
+    """The start's configuration of the same task, so that its head fits; of another task, what its embedding needs."""
     if not issubclass(kind, Task):
         return []
     if id in start.model.components:

@@ -2,8 +2,8 @@
 
 * Every number of metrics.jsonl becomes a scalar under the name it has there, at its step.
 * Nothing needs to be installed to write them. An event is a protobuf message of three or four fields, and a file is such
-  messages in records with checksums: a page of code, where the usual writer is over 100 MB and puts the machine's name
-  into the name of the file.
+  messages in records with checksums: a page of code, where the usual writer brings a server along and puts the machine's
+  name into the name of the file.
 * metrics.jsonl is the one truth. A run that is resumed cuts it back to a checkpoint; its events are then written anew from
   what is left, and the file begins with the mark at which TensorBoard forgets what it has read: no point is there twice.
 * What was logged before is given the time that it would have had in a training without a pause.

@@ -157,7 +157,7 @@ WRONG: list[tuple[list[str], str]] = [
      "which column is to be learned? Name it 'text' with columns; there are: 'sentence', 'mark'"),
     # -- models
     (["run", TRANSLATION, "--model", "none", "text=a"], "there is no model at none; give a run's folder"),
-    (["run", TRANSLATION, "--model", "huggingface", "text=a"], "config.json names no 'model_type'; the installed plugins read: "),
+    (["run", TRANSLATION, "--model", "huggingface", "text=a"], "config.json names no 'model_type'; the installed "),
     (["run", TRANSLATION, "--model", "file", "text=a"], "file is a file; a model is a folder with anyformer.json"),
     (["run", TRANSLATION, "--model", f"{{model}}/{TEXT}", "text=a"], f"the model has no component '{TRANSLATION}'"),
     (finetune(TEXT, "good.csv", "--model", "used"), "used is no model: it has no anyformer.json; it has: notes.txt"),

@@ -17,7 +17,15 @@ import torch
 
 from anyformer.testing.parity import Cell, check
 
-MODULES = ("cells_nlp", "cells_decoders", "cells_seq2seq", "cells_vision", "cells_detection", "cells_bio", "cells_finance")
+MODULES = (
+    "cells_nlp",
+    "cells_decoders",
+    "cells_seq2seq",
+    "cells_vision",
+    "cells_detection",
+    "cells_bio",
+    "cells_finance",
+)
 
 
 def cells() -> list[Cell]:
@@ -42,7 +50,9 @@ def main(families: list[str]) -> int:
                 with tempfile.TemporaryDirectory() as folder:
                     found.append(check(cell, shape, Path(folder)))
             worst = [max(one.error[dtype] for one in found) for dtype in (torch.float32, torch.float64)]
-            words = ", ".join(word for word in (found[0].tokens, "round trips exact" if found[0].round_trip else "") if word)
+            words = ", ".join(
+                word for word in (found[0].tokens, "round trips exact" if found[0].round_trip else "") if word
+            )
             row = f"{len(found):>6} {worst[0]:>9.1e} {worst[1]:>9.1e}  {words}"
         except (AssertionError, ValueError) as error:
             failed += 1

@@ -13,7 +13,8 @@ from anyformer.cli.output import Json, note_failing, write, write_json, write_ta
 def command(json: Json = False) -> None:
     """List the named configurations.
 
-    Each with its exact number of parameters: a tied weight counts once. Of a preset that is a trunk alone, the trunk's parameters are counted.
+    Each with its exact number of parameters: a tied weight counts once. Of a preset that is a trunk alone, the trunk's
+    parameters are counted.
     """
     from anyformer.preset import count
 

@@ -81,6 +81,7 @@ def _tokenizer(task: Task[Any, Any, Any]) -> Tokenizer | None:
 
 
 def choose(artifact: Artifact, component: str, task: Task[Any, Any, Any], asked: str | None) -> Layout:
+    """The layout that `write` takes. Raises `ValueError` where none can express the model, with what stands in the way."""
     known = plugins.families()
     if asked is not None and asked not in known:
         raise ValueError(f"unknown family {asked!r}; there are: {families.known(known)}")

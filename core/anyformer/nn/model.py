@@ -92,9 +92,7 @@ class Model(nn.Module):
         return self.trunk(self[component].embedding(parts), watch=self[component].head.watch())
 
     def forward(self, parts: Parts, targets: Parts, component: str) -> dict[str, Tensor]:
-        """Parts and targets [T, ...] to the sums of the component's loss by term, scalars: what a training step calls, compiles
-        and shards.
-        """
+        """Parts and targets [T, ...] to the sums of the loss by term, scalars: what a training step calls and compiles."""
         found = self[component]
         streams = self.trunk(found.embedding(parts), watch=found.head.watch(), deep=found.head.deep)
         return found.head.loss(streams, targets)

@@ -1,6 +1,7 @@
 """Building a model without memory: on the meta device, and without drawing numbers that nothing can hold.
 
-Drawing on the meta device is not only idle: it takes PyTorch's decompositions, which import the compiler, seconds at start-up.
+Drawing on the meta device is not only idle: it takes PyTorch's decompositions, which import the compiler: seconds at
+start-up.
 """
 
 from __future__ import annotations

@@ -141,6 +141,8 @@ class Training(Frozen):
     """`cpu`, `cuda`, `cuda:1`; `auto`: a GPU if there is one."""
     compile: bool = False
     """Compile the trunk with torch.compile."""
+    tensorboard: bool = False
+    """Copy metrics.jsonl to RUN/tensorboard as TensorBoard events."""
     log_every: int = Field(default=10, ge=1)
     """Steps between lines of metrics.jsonl."""
     evaluate_every: int | None = Field(default=None, ge=1)

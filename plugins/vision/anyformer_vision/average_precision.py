@@ -114,7 +114,7 @@ def _precisions(label: _Label, counts: Array, truth_RS: Array) -> Array:
         drawn_RD = counts_RD if some.all() else counts_RD[some]
         right_DX, wrong_DX = label.right_DSX[:, size], label.wrong_DSX[:, size]
         # Few detections are wrong at one threshold and ignored at another, so one long sum serves all thresholds.
-        wrong_D = wrong_DX.any(axis=1)
+        wrong_D = np.asarray(wrong_DX.any(axis=1))
         wrongs = _Sums(drawn_RD, wrong_D)
         for threshold in range(len(THRESHOLDS)):
             at = np.flatnonzero(right_DX[:, threshold])
