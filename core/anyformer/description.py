@@ -87,8 +87,8 @@ def validated(model: type[ModelT], values: Any, where: object) -> ModelT:
 def _what_is_there(folder: Path) -> str:
     if not folder.exists():
         return (
-            f"there is no model at {folder}; give a run's folder, a saved model's, or that of a checkpoint with config.json; one "
-            "on the hub is written hf://owner/name"
+            f"there is no model at {folder}; give a run's folder, a saved model's, or that of a checkpoint with "
+            "config.json; one on the hub is written hf://owner/name"
         )
     if not folder.is_dir():
         return f"{folder} is a file; a model is a folder with {NAME}"
