@@ -111,7 +111,10 @@ def skip(engine: Engine, drawn: Drawn, loss: Tensor) -> None:
     if not stops and (often > 1 or (engine.scaler.is_enabled() and bool(torch.isfinite(loss)))):
         return
     found = _guilty(engine, drawn)
-    said = f"records {found[:8]}{' and more' * (len(found) > 8)}, the first is {where(engine.records, found[0])}"
+    some = f"{found[:8]}{' and more' if len(found) > 8 else ''}"
+    said = (
+        f"records {some} of the training part, counted from 0; the first of them is {where(engine.records, found[0])}"
+    )
     if stops:
         raise ValueError(
             f"the gradient was not finite in {often} updates in a row; stopped at step {engine.step}, {said}; "

@@ -225,3 +225,52 @@ def test_a_signal_saves_and_stops_within_a_step(
     assert not Run(folder).finished
     assert [signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)] == handlers
     assert_same(api.resume(folder, data=letters.words(16)), whole)
+
+
+def test_signals_while_it_saves_for_a_signal_change_nothing(
+    begin: Begin,
+    whole: Run,
+    letters: ModuleType,
+    tmp_path: Path,
+    heard: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    assert_same: AssertSame,
+) -> None:
+    """The impatient second and third ones, half-way through the checkpoint."""
+    advance, write = Engine.advance, durable.write_tensors
+
+    def interrupted(self: Engine) -> Any:
+        if self.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return advance(self)
+
+    def impatient(tensors: Any, path: Path) -> None:
+        write(tensors, path)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), number)
+
+    folder = tmp_path / "run"
+    monkeypatch.setattr(Engine, "advance", interrupted)
+    with monkeypatch.context() as patch:
+        # The checkpoint before the first step is written before signals are caught.
+        patch.setattr(
+            checkpoint, "save", _late(checkpoint.save, lambda: patch.setattr(durable, "write_tensors", impatient))
+        )
+        with pytest.raises(Stopped) as raised:
+            begin(folder, "training.save_every=null")
+    monkeypatch.undo()
+    assert raised.value.code == 143
+    assert heard.saved == ["00000003"]
+    assert not list(folder.rglob(".writing-*"))
+    assert_same(api.resume(folder, data=letters.words(16)), whole)
+
+
+def _late(call: Callable[..., Any], then: Callable[[], None]) -> Callable[..., Any]:
+    """The call, and after its first time, `then`."""
+
+    def first(*given: Any, **named: Any) -> Any:
+        found = call(*given, **named)
+        then()
+        return found
+
+    return first

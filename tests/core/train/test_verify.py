@@ -18,6 +18,7 @@ import yaml
 
 from anyformer import api, plugins
 from anyformer.cli import main
+from anyformer.task import Sample
 from anyformer.train import checkpoint, drawing, verify
 from anyformer.train.engine import Engine
 from anyformer.train.run import Run
@@ -206,6 +207,37 @@ def test_a_difference_is_exit_code_1(run: Run, monkeypatch: pytest.MonkeyPatch, 
     assert capsys.readouterr().out == (
         "different, from step 4, straight on to 8, and stopped at 6 and resumed: the loss of step 7\n"
     )
+
+
+# -- the hash of samples
+
+
+def test_the_hash_covers_order_names_types_shapes_and_values() -> None:
+    def sample(name: str, values: Any) -> Sample:
+        return Sample({name: np.asarray(values)}, {"label": np.array([1])})
+
+    sets = [
+        [], [sample("a", [1, 2])], [sample("b", [1, 2])], [sample("a", [2, 1])], [sample("a", [[1, 2]])],
+        [sample("a", np.array([1, 2], np.int32))], [sample("a", [1]), sample("a", [2])],
+        [sample("a", [2]), sample("a", [1])], [sample("a", [1, 2]), sample("a", [1, 2])],
+    ]  # fmt: skip
+    hashes = [drawing.digest(each) for each in sets] + [drawing.digest(sets[1], "before")]
+    assert len(set(hashes)) == len(hashes)
+    assert drawing.digest([sample("a", [1, 2])]) == hashes[1]
+
+
+def test_it_is_in_the_log_only_where_it_is_asked_for(run: Run, new_engine: Callable[..., Engine]) -> None:
+    assert not any("samples" in line for line in run.log.lines())
+    engine, other = (new_engine("richest", "training.log_every=1", "training.log_samples=true") for _ in range(2))
+    hashes = [(engine.advance() or {})["samples"] for _ in range(4)]
+    assert len(set(hashes)) == 4
+    scalars = engine.scalars()
+    for _ in range(2):
+        other.advance()
+    assert (other.advance() or {})["samples"] == hashes[2]
+    del scalars["progress"]["samples"], scalars["progress"]["bad_records"]
+    other.restore(engine.step, engine.tensors(), scalars)  # a checkpoint of an older version has neither
+    assert (other.progress.samples, other.progress.bad_records) == ("", [])
 
 
 # -- what cannot be verified
