@@ -67,7 +67,7 @@ def anyformer_run_started(run: Path, settings: Mapping[str, Any]) -> None:
 
 @hookspec
 def anyformer_step_ended(run: Path, line: Mapping[str, Any]) -> None:
-    """A step was logged; `line` is what `metrics.jsonl` got. On rank 0, after every logged step."""
+    """A step or an evaluation was logged; `line` is what `metrics.jsonl` got. On rank 0, after every line."""
 
 
 @hookspec

@@ -136,6 +136,7 @@ def _guilty(engine: Engine, drawn: Drawn) -> list[int]:
         if not bool(torch.isfinite(engine.loss(parts, targets, head.weigh(targets)))):
             found.append(owner)
     engine.model.train()
+    engine.buffers.put_back()  # some layers keep statistics in any mode
     return list(dict.fromkeys(found or drawn.owners))
 
 

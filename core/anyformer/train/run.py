@@ -196,7 +196,9 @@ def _evaluate(run: Run, engine: Engine, artifact: Artifact, evaluate: Evaluate) 
         scores = evaluate(artifact)
         if engine.best is not None:
             engine.best.judge(engine.model, engine.step, scores)
-    _log(run, engine, {"step": engine.step, **{f"valid/{name}": value for name, value in scores.items()}})
+    line = {"step": engine.step, **{f"valid/{name}": value for name, value in scores.items()}}
+    _log(run, engine, line)
+    plugins.notify("step_ended", run=run.folder, line=line)
     if engine.best is not None and engine.best.exhausted and engine.step < engine.num_steps:
         said = f"stopped early at step {engine.step}: {engine.best.said}"
         plugins.notify("run_warned", run=run.folder, warning=said)

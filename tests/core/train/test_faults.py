@@ -300,6 +300,27 @@ def test_the_guilty_record_is_named_and_not_its_neighbours(new_engine: NewEngine
     assert engine.model.training
 
 
+def test_an_update_that_is_left_out_leaves_no_statistics_behind(new_engine: NewEngine) -> None:
+    """Those of a batch norm would be no numbers from then on, and be saved."""
+    engine = new_engine("reverse", *STILL)
+    statistic = torch.ones(3)
+    engine.model.register_buffer("statistic", statistic)
+    engine.buffers = faults.Buffers(engine.model)
+    run = engine.run
+
+    def spoil(*given: Any) -> Any:
+        statistic.fill_(math.nan)
+        return {term: total * math.nan for term, total in run(*given).items()}
+
+    engine.run = spoil
+    for skipped in (1, 2):  # the records of the first of them are tried one by one, those of the second are not
+        line = engine.advance()
+        assert line is not None
+        assert line["skipped"] == skipped
+        assert statistic.tolist() == [1, 1, 1]
+    assert engine.not_finite() is None
+
+
 def test_a_state_that_overflowed_is_not_saved(begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A huge but finite gradient has a square that is not."""
     advance = Engine.advance
