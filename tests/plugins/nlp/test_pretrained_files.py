@@ -125,7 +125,7 @@ def test_files_of_another_model_are_refused(checkpoint: Any) -> None:
         ({"vocab.json": '{"a": 0}', "merges.txt": "x y\n"}, "the tokenizers library cannot read vocab.json and merges.txt"),
         ({"tokenizer.model": "junk"}, "cannot read tokenizer.model: the sentencepiece library says"),
         ({"spiece.model": ""}, "cannot read spiece.model: the sentencepiece library says"),
-        ({"source.spm": "x", "target.spm": "x", "vocab.json": "{}"}, "cannot read target.spm"),
+        ({"source.spm": "x", "target.spm": "x", "vocab.json": "{}"}, "cannot read source.spm"),
         ({"tokenizer_config.json": "{"}, "cannot read tokenizer_config.json: it is no JSON"),
         ({"tokenizer_config.json": "[" * 100_000}, "cannot read tokenizer_config.json: it is no JSON"),
         ({"tokenizer_config.json": '{"mask_token": 3}'}, "a special token is '3'; a text is expected"),
