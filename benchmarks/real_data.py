@@ -21,14 +21,6 @@ DATA = ROOT.parent / "shared" / "data"
 START = "runs/minilm"
 """Where the checkpoint is linked to."""
 MINILM = ["--model", START, "training.precision=bf16"]
-TUNED = [
-    "--columns",
-    "text,label",
-    "config.token_dropout=0",
-    "config.dropout=0.1",
-    "config.smoothing=0",
-    "training.epochs=3",
-]
 RUNS: dict[str, tuple[str, str, str, list[str]]] = {
     "sst2": ("nlp/text-classification", "nlp/sst2/train.tsv", "nlp/sst2/dev.tsv",
              ["--columns", "text,label", "config.token_dropout=0.5", "config.dropout=0.5"]),
@@ -45,9 +37,9 @@ RUNS: dict[str, tuple[str, str, str, list[str]]] = {
     "squad2-minilm": ("nlp/question-answering", "nlp/squad2_en/train.json.gz[:10]", "nlp/squad2_en/train.json.gz[10:]",
                       [*MINILM, "training.epochs=5", "training.optimizer.lr=2e-4"]),
     "sst2-minilm": ("nlp/text-classification", "nlp/sst2/train.tsv", "nlp/sst2/dev.tsv",
-                    [*MINILM, *TUNED, "training.optimizer.lr=1e-4"]),
+                    [*MINILM, "--columns", "text,label"]),
     "sst2-minilm-lora": ("nlp/text-classification", "nlp/sst2/train.tsv", "nlp/sst2/dev.tsv",
-                         [*MINILM, *TUNED, "training.optimizer.lr=1e-3", "training.lora.rank=16",
+                         [*MINILM, "--columns", "text,label", "training.optimizer.lr=1e-3", "training.lora.rank=16",
                           "training.lora.targets=[query,key,value,output,up,down]"]),
 }  # fmt: skip
 """Name: task, training data, held-out data, settings."""

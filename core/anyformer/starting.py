@@ -83,7 +83,8 @@ def beginning(
         return Beginning(None, trunk_of(found), [settings_of(found, id)])
     if start is not None:
         adapted, said = _with_halves(start, kind.trunk)
-        layers = [*_inherited(kind, start, given), *_configured(id, kind, start)]
+        tuning = [kind.default_tuning] if issubclass(kind, Task) else []
+        layers = [*tuning, *_inherited(kind, start, given), *_configured(id, kind, start)]
         return Beginning(adapted, adapted.trunk, layers, said)
     if trunk is not None:
         adapted, said = _with_halves(trunk, kind.trunk)

@@ -104,7 +104,9 @@ class Task(Generic[InputT, TargetT, OutputT]):
     default_trunk: ClassVar[Mapping[str, Any]] = {}
     """A small trunk that learns something on a laptop, as nested fields of `anyformer.nn.config.Trunk`."""
     default_training: ClassVar[Mapping[str, Any]] = {}
-    """Settings of `anyformer.train.config.Training` that suit this task from scratch."""
+    """Settings of `anyformer.train.settings.Training` that suit this task from scratch."""
+    default_tuning: ClassVar[Mapping[str, Any]] = {}
+    """Settings that suit a start from a trained model, above the defaults and below the user's: `{"training.epochs": 3}`."""
     solver: ClassVar[str] = "anyformer.infer.solvers:one_pass"
     """Lazy reference to the function from samples to predictions."""
     demo: ClassVar[str | None] = None

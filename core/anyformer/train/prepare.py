@@ -27,7 +27,7 @@ def task_settings(
     trunk: Trunk | None = None,
 ) -> Settings:  # fmt: skip
     """The settings of a run of `task`: its own defaults (or a given trunk), then `layers`, then `key=value` overrides."""
-    defaults = _defaults(task, trunk)
+    defaults = _defaults(task, trunk, layers, overrides)
     # The id of a tokenizer decides which configuration it has, so it is read before the rest is validated.
     chosen = _chosen_ids(task.tokenizers, layers, overrides)
     classes = {
@@ -44,8 +44,9 @@ def objective_settings(
 ) -> Settings:  # fmt: skip
     """The settings of pretraining with the objective `name`. Raises `ValueError` for an unknown one."""
     objective = objective_named(name)
+    defaults = _defaults(objective, trunk, layers, overrides)
     configs = {"tokenizer": tokenizer.Config}
-    return settings_for(objective.Config, configs, _defaults(objective, trunk), *layers, overrides=overrides)
+    return settings_for(objective.Config, configs, defaults, *layers, overrides=overrides)
 
 
 def objective_named(name: str) -> type[Objective]:
@@ -56,9 +57,16 @@ def objective_named(name: str) -> type[Objective]:
     return OBJECTIVES[name]
 
 
-def _defaults(kind: type[Task[Any, Any, Any]] | type[Objective], trunk: Trunk | None) -> dict[str, Any]:
+def _defaults(
+    kind: type[Task[Any, Any, Any]] | type[Objective], trunk: Trunk | None, layers: Sequence[Mapping[str, Any]],
+    overrides: Sequence[str],
+) -> dict[str, Any]:  # fmt: skip
+    """What the kind sets, below what is given: its number of steps makes way for a number of epochs."""
     chosen = kind.default_trunk if trunk is None else trunk.model_dump()
-    return {"trunk": dict(chosen), "training": dict(kind.default_training)}
+    training, asked = dict(kind.default_training), merge(*layers, overrides=overrides).get("training")
+    if isinstance(asked, Mapping) and asked.get("epochs") is not None and asked.get("steps") is None:
+        training.pop("steps", None)
+    return {"trunk": dict(chosen), "training": training}
 
 
 def _chosen_ids(

@@ -90,6 +90,11 @@ class TextClassification(Task[Text, Label, Answer]):
         "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.1},
         "schedule": {"name": "cosine", "warmup": 50},
     }
+    # A trained model knows words already: few passes, small steps, and nothing left out.
+    default_tuning = {
+        "training.epochs": 3, "training.optimizer.lr": 1e-4, "config.token_dropout": 0.0, "config.dropout": 0.1,
+        "config.smoothing": 0.0,
+    }  # fmt: skip
     demo = "anyformer_nlp.demos:language_of_a_name"
 
     @classmethod

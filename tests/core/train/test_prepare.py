@@ -159,6 +159,25 @@ def test_a_stack_used_the_other_way_is_reported(
     assert begin.said[1:] == ["trunk: was trained to read left to right, and is now used in both directions"]
 
 
+def test_epochs_take_the_place_of_the_steps_that_a_task_sets(richest: type[Task[Any, Any, Any]]) -> None:
+    assert richest.default_training["steps"]
+    assert task_settings(richest, []).training.steps == richest.default_training["steps"]
+    assert task_settings(richest, [], ["training.epochs=2"]).training.steps is None
+    assert task_settings(richest, [{"training": {"epochs": 2}}], ["training.steps=7"]).training.steps == 7
+
+
+def test_a_start_from_a_model_has_settings_of_its_own(
+    richest: type[Task[Any, Any, Any]], new_letters_model: Callable[..., Artifact], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(richest, "default_tuning", {"training.epochs": 2, "training.optimizer.lr": 1e-5})
+    given = starting.asked([], ["training.optimizer.lr=1e-4"])
+    begin = starting.beginning("letters/richest", richest, new_letters_model("richest"), None, None, given)
+    found = task_settings(richest, [*begin.layers, *given.layers], given.overrides, begin.trunk).training
+    assert (found.steps, found.epochs, found.optimizer.lr) == (None, 2, 1e-4)
+    scratch = starting.beginning("letters/richest", richest, None, None, None, given)
+    assert task_settings(richest, scratch.layers, [], None).training.steps == richest.default_training["steps"]
+
+
 def test_a_trunk_without_the_half_that_is_needed() -> None:
     encoder = config.Trunk(encoder=config.Stack(width=8, attention=config.Attention(heads=2)))
     said = refused(lambda: starting.check_trunk("letters/reverse", "both", encoder, None))
