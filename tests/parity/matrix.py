@@ -40,7 +40,7 @@ def _of(name: str) -> list[Cell]:
 def main(families: list[str]) -> int:
     """Print a row for each cell; 1 if one fails."""
     failed = 0
-    print(f"{'family':<12} {'head':<24} {'shapes':>6} {'fp32':>9} {'float64':>9}  tokens, round trips")  # noqa: T201
+    print(f"{'family':<24} {'head':<23} {'shapes':>6} {'fp32':>9} {'float64':>9}  tokens, round trips")  # noqa: T201
     for cell in cells():
         if families and cell.family not in families:
             continue
@@ -57,7 +57,7 @@ def main(families: list[str]) -> int:
         except (AssertionError, ValueError) as error:
             failed += 1
             row = f"FAILED: {error}"
-        print(f"{cell.family:<12} {cell.head:<24} {row}", flush=True)  # noqa: T201
+        print(f"{cell.family:<24} {cell.head:<23} {row}", flush=True)  # noqa: T201
     return 1 if failed else 0
 
 
