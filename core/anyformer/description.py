@@ -66,12 +66,19 @@ def read_page(folder: Path) -> Page:
     return validated(Page, page, path)
 
 
-def read_json(path: Path) -> Any:
-    """The value in a file. Raises `ValueError` naming the file."""
+def read_json(path: Path, largest: int | None = None) -> Any:
+    """The value in a file. Raises `ValueError` naming the file, also if it has more than `largest` bytes."""
     try:
-        return json.loads(path.read_text("utf-8"))
+        size = path.stat().st_size
+        if largest is not None and size > largest:
+            raise ValueError(f"{path} has {size:,} bytes; at most {largest:,} are read")
+        text = path.read_text("utf-8")
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no JSON: {error}") from None
+    try:
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON: {error}") from None
 

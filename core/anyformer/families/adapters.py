@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from anyformer.artifact import Artifact
 from anyformer.families import writing
-from anyformer.families.family import whole_table
 from anyformer.families.reading import full_name
 from anyformer.families.steps import Step
 from anyformer.task import Task
@@ -22,14 +21,8 @@ def layout(artifact: Artifact, component: str) -> Sequence[Step] | None:
         chosen = writing.choose(artifact, component, task, None)
     except ValueError:
         return None
-    origin = artifact.info.get("origin") or {}
-    own = chosen.architecture
-    prefix = chosen.family.prefix if own.prefixed else ""
-    if origin.get("family") == chosen.id:
-        prefix = origin["prefix"]
-    steps = whole_table(chosen.family, own, {**chosen.family.assumed, **chosen.theirs}, prefix)
     return [
         replace(step, ours=tuple(full_name(name, component) for name in step.ours))
-        for step in steps
+        for step in chosen.table()
         if step.kind == "weight"
     ]

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from anyformer import durable
+from anyformer.description import read_json
 from anyformer.hints import listed
 
 CONFIG = "config.json"
@@ -40,7 +41,7 @@ def is_checkpoint(folder: Path) -> bool:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The folder's `config.json`. Raises `ValueError` if it is not there or no mapping."""
-    config = read_json(folder / CONFIG)
+    config = read_json(folder / CONFIG, LARGEST_JSON)
     if not isinstance(config, dict):
         raise ValueError(f"{folder / CONFIG} holds no configuration: it is no mapping")
     return config
@@ -53,23 +54,10 @@ def read_generation(folder: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     """
     if not keys or not (folder / GENERATION).is_file():
         return {}
-    found = read_json(folder / GENERATION)
+    found = read_json(folder / GENERATION, LARGEST_JSON)
     if not isinstance(found, dict):
         raise ValueError(f"{folder / GENERATION} holds no settings: it is no mapping")
     return {key: found.get(key) for key in keys}
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file of bounded size. Raises `ValueError` that names it."""
-    try:
-        size = path.stat().st_size
-        if size > LARGEST_JSON:
-            raise ValueError(f"{path} has {size:,} bytes; at most {LARGEST_JSON:,} are read")
-        return json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} is no JSON: {error}") from None
 
 
 class Weights:
@@ -123,7 +111,7 @@ def _names(folder: Path) -> list[str]:
         return [WEIGHTS]
     if not (folder / INDEX).is_file():
         raise ValueError(_no_weights(folder))
-    index = read_json(folder / INDEX)
+    index = read_json(folder / INDEX, LARGEST_JSON)
     places = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
         raise ValueError(f"{folder / INDEX} has no 'weight_map' from weights to files")

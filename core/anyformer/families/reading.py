@@ -106,11 +106,15 @@ class _Source:
 
     def __init__(self, family: Family, theirs: fields.Theirs, weights: files.Weights, own: Architecture) -> None:
         self.family, self.theirs, self.weights = family, theirs, weights
-        self.key_of = {_now(key, family.aliases): key for key in weights}
+        self.key_of: dict[str, str] = {}
+        for key in weights:
+            other = self.key_of.setdefault(_now(key, family.aliases), key)
+            if other != key:
+                raise ValueError(f"{weights.folder} has one weight twice, as {other!r} and {key!r}")
         self.prefix = family.prefix if own.prefixed else ""
-        other = "" if self.prefix else family.prefix
-        if other != self.prefix and not self._has_body(self.prefix) and self._has_body(other):
-            self.prefix = other  # a bare model's file under its class with a head, or the reverse
+        swapped = "" if self.prefix else family.prefix
+        if swapped != self.prefix and not self._has_body(self.prefix) and self._has_body(swapped):
+            self.prefix = swapped  # a bare model's file under its class with a head, or the reverse
 
     @property
     def spelling(self) -> dict[str, tuple[str, str]]:
@@ -141,8 +145,10 @@ class _Source:
         steps = families.whole_table(self.family, serving, self.theirs, self.prefix)
         for step in steps:
             ours = [full_name(name, component) for name in step.ours]
-            unknown = [name for name in ours if name not in own]
-            assert not unknown, f"the table names {unknown}, which the model has not"
+            if unknown := [name for name in ours if name not in own]:
+                raise ValueError(
+                    f"its settings give the model no {unknown[0]!r}, which {step.theirs[0]!r} is read into"
+                )
             if step.kind == "weight":
                 for name, tensor in zip(ours, self._read(step, [own[name] for name in ours]), strict=True):
                     parameter = own[name]
@@ -151,8 +157,8 @@ class _Source:
                         placed = nn.Parameter(placed)
                     filled |= dict.fromkeys(names[id(parameter)], placed)
                 used.update(step.theirs)
-        lacking = [name for name in own if name not in filled]
-        assert not lacking, f"no step of the table fills {lacking}"
+        if lacking := [name for name in own if name not in filled]:
+            raise ValueError(f"its settings give the model a weight {lacking[0]!r}, which this layout has not")
         model.load_state_dict(filled, assign=True)
         used |= self._check_copies(steps, filled, component)
         return self._kept(used)

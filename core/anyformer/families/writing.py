@@ -21,6 +21,7 @@ from anyformer.families import family as families
 from anyformer.families import fields, files
 from anyformer.families.family import Architecture, Family
 from anyformer.families.reading import full_name
+from anyformer.families.steps import Step
 from anyformer.nn import config
 from anyformer.task import Task, Tokenizer
 
@@ -44,6 +45,14 @@ class Layout:
     family: Family
     architecture: Architecture
     theirs: dict[str, Any]
+    origin: dict[str, Any] | None
+    """Where the model came from, if it was from this very layout."""
+
+    def table(self) -> Sequence[Step]:
+        """The steps of its weights."""
+        own = self.family.prefix if self.architecture.prefixed else ""
+        prefix = self.origin["prefix"] if self.origin else own
+        return families.whole_table(self.family, self.architecture, {**self.family.assumed, **self.theirs}, prefix)
 
 
 def write(artifact: Artifact, folder: Path, component: str, family: str | None = None) -> Written:
@@ -89,13 +98,13 @@ def choose(artifact: Artifact, component: str, task: Task[Any, Any, Any], asked:
     ids = [asked] if asked is not None else [origin["family"]] if origin else list(known)
     refusals: dict[str, str] = {}
     for id in ids:
+        own = origin if origin and origin["family"] == id else None
         for name, architecture in known[id].architectures.items():
-            if architecture.task != component or (origin and id == origin["family"] and name != origin["architecture"]):
+            if architecture.task != component or (own and name != own["architecture"]):
                 continue
             try:
-                base = origin["config"] if origin and origin["family"] == id else None
-                theirs = _express(known[id], name, architecture, artifact.trunk, task, base)
-                layout = Layout(id, name, known[id], architecture, theirs)
+                theirs = _express(known[id], name, architecture, artifact.trunk, task, own["config"] if own else None)
+                layout = Layout(id, name, known[id], architecture, theirs, own)
                 _tensors(artifact, component, layout)
                 return layout
             except ValueError as error:
@@ -112,7 +121,7 @@ def _origin(artifact: Artifact, component: str, known: Mapping[str, Family]) -> 
     if origin is None or origin["family"] not in known:
         return None
     architecture = known[origin["family"]].architectures.get(origin["architecture"])
-    return origin if architecture is not None else None
+    return origin if architecture is not None and architecture.task == component else None
 
 
 def _express(
@@ -157,17 +166,15 @@ def _obstacle(rows: Sequence[fields.Row], ours: fields.Ours, theirs: fields.Thei
 
 def _tensors(artifact: Artifact, component: str, layout: Layout) -> dict[str, Tensor]:
     """The weights under the file's keys. Raises `ValueError` naming one that the layout has no place for."""
-    origin = artifact.info.get("origin") if layout.id == artifact.info.get("origin", {}).get("family") else None
-    prefix = origin["prefix"] if origin else layout.family.prefix if layout.architecture.prefixed else ""
+    origin = layout.origin
     own = {name: tensor.detach().cpu() for name, tensor in artifact.model.state_dict(keep_vars=True).items()}
     left = {
         name for name in unique_tensors(artifact.model)
         if name.startswith(("trunk.", f"components.{component}."))
     }  # fmt: skip
-    theirs = {**layout.family.assumed, **layout.theirs}
     spelling = {now: (key, dtype) for key, (now, dtype) in origin["weights"].items()} if origin else {}
     found: dict[str, Tensor] = {}
-    for step in families.whole_table(layout.family, layout.architecture, theirs, prefix):
+    for step in layout.table():
         names = [full_name(name, component) for name in step.ours]
         if absent := [name for name in names if name not in own]:
             raise ValueError(f"the model has no weight {absent[0].rpartition(f'{component}.')[2]!r}")

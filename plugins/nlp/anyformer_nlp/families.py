@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from anyformer.families import Family, bert, gpt2, llama, roberta, t5
 from anyformer.families.fields import Only
 from anyformer_nlp import bart, distilbert
 
 TOKENIZER = "nlp/pretrained"
 
-BERT = Family(
-    {"model_type": "bert"}, bert.FIELDS, bert.weights, {
-        "BertModel": bert.encoder("nlp/text-embedding"),
-        "BertForMaskedLM": bert.masked("nlp/fill-mask"),
-        "BertForPreTraining": bert.masked("nlp/fill-mask"),
-        "BertForSequenceClassification": bert.sequence("nlp/text-classification"),
-        "BertForTokenClassification": bert.token("nlp/token-classification"),
-        "BertForQuestionAnswering": bert.span("nlp/question-answering"),
-    }, TOKENIZER, "bert.", bert.ASSUMED, bert.ALIASES,
-)  # fmt: skip
 
-ROBERTA = Family(
-    {"model_type": "roberta"}, roberta.FIELDS, roberta.weights, {
-        "RobertaModel": roberta.encoder("nlp/text-embedding"),
-        "RobertaForMaskedLM": roberta.masked("nlp/fill-mask"),
-        "RobertaForSequenceClassification": roberta.sequence("nlp/text-classification"),
-        "RobertaForTokenClassification": roberta.token("nlp/token-classification"),
-        "RobertaForQuestionAnswering": roberta.span("nlp/question-answering"),
-    }, TOKENIZER, "roberta.", roberta.ASSUMED, bert.ALIASES,
-)  # fmt: skip
-DISTILBERT = Family(
-    {"model_type": "distilbert"}, distilbert.FIELDS, distilbert.weights, {
-        "DistilBertModel": distilbert.encoder("nlp/text-embedding"),
-        "DistilBertForMaskedLM": distilbert.masked("nlp/fill-mask"),
-        "DistilBertForSequenceClassification": distilbert.sequence("nlp/text-classification"),
-        "DistilBertForTokenClassification": distilbert.token("nlp/token-classification"),
-        "DistilBertForQuestionAnswering": distilbert.span("nlp/question-answering"),
-    }, TOKENIZER, "distilbert.", distilbert.ASSUMED, bert.ALIASES,
-)  # fmt: skip
+def _encoder(kind: str, name: str, layout: Any, *more: Any) -> Family:
+    """BERT or one of its kin: a module that has a function for each of its five classes."""
+    classes = {
+        "Model": layout.encoder("nlp/text-embedding"),
+        "ForMaskedLM": layout.masked("nlp/fill-mask"),
+        "ForSequenceClassification": layout.sequence("nlp/text-classification"),
+        "ForTokenClassification": layout.token("nlp/token-classification"),
+        "ForQuestionAnswering": layout.span("nlp/question-answering"),
+    }
+    architectures = {f"{name}{end}": architecture for end, architecture in classes.items()} | dict(more)
+    return Family(
+        {"model_type": kind},
+        layout.FIELDS,
+        layout.weights,
+        architectures,
+        TOKENIZER,
+        f"{kind}.",
+        layout.ASSUMED,
+        bert.ALIASES,
+    )
+
+
+BERT = _encoder("bert", "Bert", bert, ("BertForPreTraining", bert.masked("nlp/fill-mask")))
+ROBERTA = _encoder("roberta", "Roberta", roberta)
+DISTILBERT = _encoder("distilbert", "DistilBert", distilbert)
 GPT2 = Family(
     {"model_type": "gpt2"}, gpt2.FIELDS, gpt2.weights, {"GPT2LMHeadModel": gpt2.language_model("nlp/text-generation")},
     TOKENIZER, "transformer.", gpt2.ASSUMED,

@@ -83,6 +83,23 @@ def test_old_names_of_norms_and_a_file_without_its_prefix(broken: Path, bert: Pa
     assert all(torch.equal(ours[name], tensor) for name, tensor in true.items())
 
 
+def test_a_weight_under_two_names(broken: Path) -> None:
+    name = "bert.embeddings.LayerNorm"
+    said = refused(
+        rewritten(broken, lambda tensors: tensors.update({f"{name}.gamma": tensors[f"{name}.weight"].clone()}))
+    )
+    assert "has one weight twice, as" in said
+
+
+def test_a_buffer_of_old_files_goes_back_as_it_was(broken: Path, tmp_path: Path) -> None:
+    name, positions = "bert.embeddings.position_ids", torch.arange(16)[None]
+    found = anyformer.load(rewritten(broken, lambda tensors: tensors.update({name: positions})))
+    anyformer.export(found, tmp_path / "out")
+    assert torch.equal(load_file(tmp_path / "out" / files.WEIGHTS)[name], positions)
+    said = refused(rewritten(broken, lambda tensors: tensors.update({name: positions + 1})))
+    assert f"{name!r} is not the constant that the model computes" in said
+
+
 @pytest.mark.parametrize("cut", [0, 4, 200, -1])
 def test_a_truncated_file(broken: Path, cut: int) -> None:
     path = broken / files.WEIGHTS
@@ -150,6 +167,7 @@ def test_a_pickle_is_refused_with_the_way_to_convert_it(broken: Path) -> None:
         ({"hidden_size": 3 * 10**9}, "a model of these sizes cannot be built"),
         ({"hidden_size": {}}, "config.json"),
         ({"vocab_size": -1}, "vocab_size"),
+        ({"type_vocab_size": 0}, "its settings give the model no "),
     ],
 )  # fmt: skip
 def test_a_configuration_that_lies(configured: Callable[..., Path], values: dict[str, Any], said: str) -> None:

@@ -82,6 +82,16 @@ def test_a_saved_artifact_still_knows_where_it_came_from(bert: Path, tmp_path: P
     assert json.loads((tmp_path / "out" / "config.json").read_text()) == json.loads((bert / "config.json").read_text())
 
 
+def test_a_model_that_serves_another_task_than_its_file_is_written_for_that_task(bert: Path, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    embedding = anyformer.load(bert, task="nlp/text-embedding")
+    done = anyformer.export(embedding, tmp_path / "out")
+    assert (done.family, done.architecture) == ("nlp/bert", "BertModel")
+    theirs = transformers.AutoModel.from_pretrained(tmp_path / "out").state_dict()
+    whole = transformers.AutoModelForMaskedLM.from_pretrained(bert).bert.state_dict()
+    assert all(torch.equal(theirs[name], tensor) for name, tensor in whole.items())
+
+
 def test_the_shell(bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "out")
     assert main(["export", str(bert), out]) == 0
