@@ -1,4 +1,4 @@
-"""Folders of checkpoints, of each kind of tokenizer, trained on a few sentences."""
+"""Folders of checkpoints, of each kind of tokenizer, trained on a few sentences; `questions` is shared by two tests."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import io
 import json
 import random
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))
 STORIES = Path(__file__).resolve().parents[4] / "shared" / "checkpoints" / "stories260K"
 WORDS = ["the", "cat", "sat", "on", "a", "mat", "house", "small", "naïve", "café", "walking", "he's", "don't", "it"]
 
