@@ -5,15 +5,18 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import pickle
 import re
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from anyformer.data import files
+from anyformer.data import files, fingerprint, parquet
 from anyformer.data.readers import (
+    READERS,
     read_csv,
     read_json,
     read_jsonl,
@@ -111,6 +114,67 @@ def test_parquet(tmp_path):
 
     pyarrow.parquet.write_table(arrow.table({"text": ["a", "b"], "n": [1, None]}), tmp_path / "x.parquet")
     assert list(read_parquet(tmp_path / "x.parquet")) == [{"text": "a", "n": 1}, {"text": "b", "n": None}]
+
+
+def test_parquet_of_many_row_groups_is_read_a_group_at_a_time(tmp_path, monkeypatch):
+    arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    import pyarrow.parquet
+
+    rows = [{"n": number, "xs": [number] * (number % 3)} for number in range(100)]
+    path = tmp_path / "x.parquet"
+    pyarrow.parquet.write_table(arrow.Table.from_pylist(rows), path, row_group_size=8)
+    found = read_parquet(path)
+    assert not found._held  # the footer alone
+    assert found[17] == rows[17]
+    assert list(found._held) == [2]
+    assert [found[int(n)] for n in np.random.default_rng(0).permutation(100)] == [
+        rows[int(n)] for n in np.random.default_rng(0).permutation(100)
+    ]
+    monkeypatch.setattr(parquet, "MAX_HELD", 2 * found._held[2][0])
+    found = read_parquet(path)
+    assert list(found) == rows
+    assert len(found._held) <= 3
+    assert list(pickle.loads(pickle.dumps(found))) == rows
+    assert found.where(17) == f"{path}, row 18"
+    with pytest.raises(IndexError):
+        found[100]
+    assert len(pickle.dumps(found)) < 2000
+    assert fingerprint(found) == fingerprint(read_parquet(path))
+
+
+def test_parquet_that_is_broken(tmp_path):
+    arrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    import pyarrow.parquet
+
+    with pytest.raises(ValueError, match="this is no Parquet file that can be read: "):
+        read_parquet(write(tmp_path / "x.parquet", b"PAR1 and nothing more"))
+    path = tmp_path / "y.parquet"
+    pyarrow.parquet.write_table(arrow.table({"n": ["some text"] * 100}), path)
+    path.write_bytes(path.read_bytes()[:4] + b"\xff" * 40 + path.read_bytes()[44:])
+    with pytest.raises(ValueError, match=r"y\.parquet: this is no Parquet file that can be read: ") as error:
+        list(read_parquet(path))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "tsv", "txt"])
+def test_a_file_is_never_in_memory_as_a_whole(tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr(files, "BLOCK", 2**18)
+    line = {"jsonl": '{"text": "%s"}', "csv": '"%s, %d"', "tsv": "%s\t%d", "txt": "%s"}[suffix]
+    path = tmp_path / f"x.{suffix}"
+    with open(path, "w") as stream:
+        if suffix in ("csv", "tsv"):
+            stream.write({"csv": "text\n", "tsv": "text\tn\n"}[suffix])
+        for number in range(20_000):
+            stream.write(line.replace("%s", "many words " * 60).replace("%d", str(number)) + "\n")
+    size = path.stat().st_size
+    tracemalloc.start()
+    try:
+        rows = READERS[f".{suffix}"](path, None)
+        for index in range(0, len(rows), 50):
+            assert rows[index]["text"].startswith("many words")
+        assert tracemalloc.get_traced_memory()[1] < size / 4
+    finally:
+        tracemalloc.stop()
 
 
 def test_parquet_says_what_to_install(tmp_path, monkeypatch):

@@ -6,8 +6,12 @@ rows apart. Nothing named here imports torch.
 
 from __future__ import annotations
 
+from anyformer.data.blocks import at_hand, records_of
 from anyformer.data.hashing import fingerprint, overlap
 from anyformer.data.sources import open_data, parse_columns, split
+from anyformer.data.streams import Stream
 from anyformer.data.views import check_column
 
-__all__ = ["check_column", "fingerprint", "open_data", "overlap", "parse_columns", "split"]
+__all__ = [
+    "Stream", "at_hand", "check_column", "fingerprint", "open_data", "overlap", "parse_columns", "records_of", "split",
+]  # fmt: skip

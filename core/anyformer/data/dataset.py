@@ -10,6 +10,7 @@ from typing import Any
 
 from anyformer.data.hashing import fingerprint, overlap
 from anyformer.data.sources import PAIRS, open_data, split
+from anyformer.data.streams import StreamRows
 
 Rows = Sequence[Mapping[str, Any]]
 HELD_OUT = 0.1
@@ -25,7 +26,7 @@ class Dataset:
     valid: Sequence[Mapping[str, Any]]
     """May be empty."""
     asked: dict[str, Any]
-    """Where the rows came from, as YAML values, with their fingerprints."""
+    """Where the rows came from, as YAML values, with their fingerprints; of a stream, those of its first block."""
 
     @property
     def valid_name(self) -> str:
@@ -33,31 +34,43 @@ class Dataset:
         valid = self.asked["valid"]
         if isinstance(valid, float):
             return f"{valid:.0%} of {_said(self.asked['data'])}, held out"
+        if isinstance(valid, int):
+            return f"the first {valid:,} rows of {self.asked['stream']}, held out"
         return _said(valid)
 
     @classmethod
     def open(cls, data: Any, valid: Any, columns: Any, seed: int, temporal: bool) -> Dataset:
         """Open both parts; without `valid`, hold out a share (the last rows where order is time).
 
+        Of a stream, `valid` rows are held out, its first; without `valid`, a tenth of its first block.
         Raises `ValueError` for data that cannot be read.
         """
         rows = open_data(data, columns)
         share = _share(valid)
-        if share is not None:
-            parts: tuple[Rows, Rows] = split(rows, share, None if temporal else seed)
+        if isinstance(rows, StreamRows) and (share is not None or isinstance(valid, int)):
+            train, held_out, share = _first_rows(rows, valid)
+        elif share is not None:
+            train, held_out = split(rows, share, None if temporal else seed)
         else:
-            parts = (rows, [] if valid == "none" else open_data(valid, columns))
-        train, held_out = parts
+            none = isinstance(valid, str) and valid == "none"  # a data frame compares each of its values
+            train, held_out = rows, [] if none else open_data(valid, columns)
+        if isinstance(held_out, StreamRows):
+            raise ValueError(
+                "held-out rows are read as often as the run is scored, so they cannot be a stream; give a list, "
+                "valid=list(itertools.islice(rows(), 1000))"
+            )
         asked = {
             "data": _named(data),
             "valid": share if share is not None else _named(valid),
             "columns": columns,
-            "rows": len(train),
+            "rows": None if isinstance(train, StreamRows) else len(train),
             "valid_rows": len(held_out),
             "fingerprint": fingerprint(train),
             "valid_fingerprint": fingerprint(held_out) if len(held_out) else None,
             "in_both": overlap(train, held_out) if len(held_out) else 0,
         }
+        if isinstance(train, StreamRows):
+            asked["stream"] = train.stream.name
         return cls(train, held_out, asked)
 
     @classmethod
@@ -95,6 +108,17 @@ def _share(valid: Any) -> float | None:
         except ValueError:
             return None
     return None
+
+
+def _first_rows(rows: StreamRows, valid: Any) -> tuple[Rows, Rows, int]:
+    """A stream without its first rows, these rows, and how many they are."""
+    if isinstance(valid, float | str | bool):
+        raise ValueError(
+            f"a stream has no share to hold out, as its length is not known; got valid={valid}; give a number of first "
+            "rows, valid=1000, or rows of their own"
+        )
+    train, held_out = rows.hold_out(valid)
+    return train, held_out, len(held_out)
 
 
 def _named(data: Any) -> Any:

@@ -23,8 +23,8 @@ from anyformer.hints import did_you_mean, listed
 
 MAX_UNPACKED = 2 * 2**30
 """Bytes that one compressed file may take in memory."""
-BLOCK = 2**24
-"""Bytes read at once where a file is read from end to end."""
+BLOCK = 2**20
+"""Bytes read at once where a file is read from end to end: what reading it takes, whatever its size."""
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SEEK = threading.Lock()
 

@@ -67,8 +67,8 @@ def index_lines(content: Content, blank: bool = True) -> Lines:
             # The line's end may be "\n" or "\r\n"; a last line without an end is not empty.
             lengths, last = ends - begins, values[ends - 1] == ord("\n")
             begins = begins[~(last & ((lengths == 1) | ((lengths == 2) & (values[begins] == ord("\r")))))]
-        pieces.append(begins + position)
-    starts = np.concatenate([*pieces, [len(content)]]).astype(np.uint64)
+        pieces.append((begins + position).astype(np.uint64))
+    starts = np.concatenate([*pieces, np.array([len(content)], np.uint64)])
     if len(starts) > 1 and starts[0] == 0 and content.read(0, min(3, len(content))) == BYTE_ORDER_MARK:
         starts[0] = 3
     if len(starts) == 1 or starts[0] == starts[-1]:

@@ -12,7 +12,8 @@
 
 * Every one but `.npz` and `.parquet` may end in `.gz`.
 * The first line of a table is its header. A file without one is given `columns`, the names in order.
-* Tables, `.jsonl` and `.txt` are indexed once and parsed row by row, so they may be larger than memory.
+* Tables, `.jsonl` and `.txt` are indexed once and parsed row by row, and of `.parquet` a row group is read at a time, so
+  they may be larger than memory.
 * An empty line of a table or of `.jsonl` is no record, except in a `.tsv` of one column, where it is an empty value.
 
 A plugin's reader has the same signature; `Content` (files, packed or not), `index_lines` and
@@ -32,6 +33,7 @@ import numpy as np
 
 from anyformer.data.files import MAX_UNPACKED, Content, require_file, unreadable
 from anyformer.data.lines import Lines, index_lines
+from anyformer.data.parquet import read_parquet
 from anyformer.data.tables import read_csv, read_tsv
 from anyformer.data.views import Columns, Row, RowSequence
 from anyformer.hints import listed, quoted
@@ -115,33 +117,6 @@ def read_npz(path: Path, columns: Sequence[str] | None = None) -> Columns:
                 raise ValueError(f"{path}: {name!r} is a single value; choose the arrays of rows, columns=field=array")
             arrays[name] = array
     return Columns(arrays)
-
-
-def read_parquet(path: Path, columns: Sequence[str] | None = None) -> Columns:
-    """Rows of a Parquet file, held in memory as Arrow columns."""
-    _no_columns(path, columns)
-    try:
-        import pyarrow.parquet
-    except ModuleNotFoundError:
-        raise ValueError(f"{path}: reading .parquet needs pyarrow: pip install pyarrow") from None
-    try:
-        table = pyarrow.parquet.read_table(require_file(path))
-    except (OSError, pyarrow.ArrowException) as error:
-        raise ValueError(f"{path}: this is no Parquet file that can be read: {_problem(error)}") from None
-    return Columns({name: ArrowColumn(table.column(name)) for name in table.column_names})
-
-
-class ArrowColumn(Sequence[Any]):
-    """A column of Arrow as Python values."""
-
-    def __init__(self, column: Any) -> None:
-        self.column = column
-
-    def __len__(self) -> int:
-        return len(self.column)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.column[index].as_py()
 
 
 READERS: dict[str, Reader] = {

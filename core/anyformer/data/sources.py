@@ -7,6 +7,9 @@
 | `books/*.txt`                                    | the files of a pattern in sorted order, one after the other     |
 | `text=train.en.gz,translation=train.de.gz`       | files of lines side by side; in Python also a mapping           |
 | a list of mappings, a data frame, any iterable   | rows in memory                                                  |
+| a `Dataset` of the datasets library              | its rows, where they are                                        |
+| a function that returns a fresh iterator, an     | a stream: rows from the first on, which may be more than fit in |
+| `IterableDataset`, `Stream(function, name=...)`  | memory (see `streams`)                                          |
 
 * `columns` names the columns of a file without a header (`text,label`), or takes fields from columns of other names
   (`text=sentence,label=mark`).
@@ -28,8 +31,10 @@ from pydantic import BaseModel
 
 from anyformer.data.files import Content, require_file
 from anyformer.data.hashing import fingerprint, overlap
+from anyformer.data.hub import opened
 from anyformer.data.lines import index_lines
 from anyformer.data.readers import READERS, Reader, read_npz
+from anyformer.data.streams import Stream, StreamRows
 from anyformer.data.views import Columns, Concatenated, Renamed, Row, View
 from anyformer.hints import did_you_mean, listed, quoted
 from anyformer.task import resolve
@@ -68,9 +73,11 @@ def open_data(
             f"columns={listed(list(names))} names the columns of one file without a header; rename with field=column"
         )
     else:
-        rows = _side_by_side(data) if isinstance(data, Mapping) else _in_memory(data)
+        rows = _from_python(data)
     if not len(rows):
         raise ValueError(f"{_said(data)} has no rows")
+    if renames and isinstance(rows, StreamRows):
+        return rows.renamed(renames)
     return Renamed(rows, renames) if renames else rows
 
 
@@ -80,6 +87,8 @@ def split(rows: Sequence[Row], fraction: float, seed: int | None) -> tuple[View,
     The held-out rows are drawn by `seed`, the same with every version of numpy; without a seed they are the last ones,
     as rows in order of time need it. Raises `ValueError` for a fraction that is not between 0 and 1, or leaves nothing.
     """
+    if isinstance(rows, StreamRows):
+        raise ValueError(f"{rows.stream.name} cannot be split by a share, as its length is not known")
     if not 0 < fraction < 1:
         raise ValueError(f"the fraction to hold out must lie between 0 and 1; got {fraction}")
     if len(rows) < 2:
@@ -191,6 +200,19 @@ def _lines(data: str | Path) -> Sequence[str]:
     if found is None or Path(data).exists():
         return index_lines(Content(Path(data)))
     return index_lines(Content(Path(found["path"])))[_bounds(found)]
+
+
+def _from_python(data: Any) -> Sequence[Row]:
+    """Rows of what is no path."""
+    if (rows := opened(data)) is not None:
+        return rows
+    if isinstance(data, Mapping):
+        return _side_by_side(data)
+    if isinstance(data, Stream):
+        return StreamRows(data)
+    if callable(data) and not isinstance(data, Iterable) and not hasattr(data, "__getitem__"):
+        return StreamRows(Stream(data, getattr(data, "__qualname__", "the stream")))
+    return _in_memory(data)
 
 
 def _in_memory(data: Any) -> Sequence[Row]:

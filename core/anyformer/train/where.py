@@ -1,6 +1,7 @@
 """Where a record comes from, in the words of the person who has the file: `words.jsonl, line 7`.
 
 * A run learns from a view of the rows, so the number of a record says nothing; this walks back to the file.
+* A sequence that knows the place of its rows has a method `where(index)`.
 * Records that are made of several rows, or of a part of one, are named by their number alone.
 """
 
@@ -17,11 +18,13 @@ from anyformer.data.views import Columns, Concatenated, View
 def where(records: Sequence[Any], index: int) -> str:
     """The file and the line of a record if they are known, else its number, from 1, in the rows it was taken from."""
     rows, place = records, index
-    while (found := _step(rows, place)) is not None:
+    while not hasattr(rows, "where"):
+        found = _step(rows, place)
+        if found is None:
+            return f"row {place + 1}" if rows is not records else f"record {place + 1} of the training part"
         rows, place = found
-        if isinstance(rows, Lines):
-            return rows.where(place)
-    return f"row {place + 1}" if rows is not records else f"record {place + 1} of the training part"
+    said: str = rows.where(place)
+    return said
 
 
 def _step(rows: Sequence[Any], place: int) -> tuple[Sequence[Any], int] | None:
