@@ -103,6 +103,14 @@ def home(name: str) -> Any:
 CELLS = [
     Cell("esm", "encoder", home("EsmModel"), SHAPES, proteins, vectors, trunk_output),
     Cell("esm", "fill-mask", home("EsmForMaskedLM"), SHAPES, proteins, logits),
+    Cell(
+        "esm",
+        "regression",
+        home("EsmForSequenceClassification"),
+        [shape | {"num_labels": 1} for shape in SHAPES],
+        proteins,
+        logits,
+    ),
     Cell("esm", "contacts", home("EsmModel"), SHAPES, proteins, contacts, task="bio/contact-map"),
     Cell("esm", "contacts, masked", home("EsmForMaskedLM"), SHAPES, proteins, contacts, task="bio/contact-map"),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -80,10 +81,10 @@ DISTILBERT = (
 FAMILIES = {"Bert": BERT, "Roberta": ROBERTA, "DistilBert": DISTILBERT}
 
 
-def cell(family: str, head: str, name: str, theirs: Any, **more: Any) -> Cell:
-    """A cell of an encoder: `family` and `name` are two halves of the home library's class."""
+def cell(family: str, head: str, name: str, theirs: Any, shape: Mapping[str, Any] | None = None, **more: Any) -> Cell:
+    """A cell of an encoder: `family` and `name` are two halves of the home library's class; `shape` adds to each shape."""
     kind, config = (getattr(transformers, f"{family}{end}") for end in (name, "Config"))
-    shapes = [shape | {"num_labels": 5} if "Classification" in name else shape for shape in FAMILIES[family]]
+    shapes = [each | (shape or {}) for each in FAMILIES[family]]
     segments = family == "Bert"
     return Cell(
         family.lower(), head, lambda **shape: kind(config(**shape)), shapes,
@@ -94,8 +95,14 @@ def cell(family: str, head: str, name: str, theirs: Any, **more: Any) -> Cell:
 HEADS = {
     "encoder": ("Model", vectors, {"ours": trunk_output}),
     "fill-mask": ("ForMaskedLM", logits, {}),
-    "sequence classification": ("ForSequenceClassification", logits, {}),
-    "token classification": ("ForTokenClassification", logits, {}),
+    "sequence classification": ("ForSequenceClassification", logits, {"shape": {"num_labels": 5}}),
+    "multi-label": (
+        "ForSequenceClassification",
+        logits,
+        {"shape": {"num_labels": 4, "problem_type": "multi_label_classification"}},
+    ),
+    "regression": ("ForSequenceClassification", logits, {"shape": {"num_labels": 1, "problem_type": "regression"}}),
+    "token classification": ("ForTokenClassification", logits, {"shape": {"num_labels": 5}}),
     "question answering": ("ForQuestionAnswering", spans, {}),
 }
 CELLS = [

@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 
 from anyformer.families.family import Architecture
-from anyformer.families.fields import Computed, Field, Fixed, Only, Row, Theirs
+from anyformer.families.fields import Field, Fixed, Only, Row, Theirs
+from anyformer.families.problems import LABELS, of_sequence, output
 from anyformer.families.steps import Step, constant, kept, linear, same, tied
 
 ACTIVATIONS = {
@@ -48,29 +49,6 @@ STACK: tuple[Row, ...] = (
 FIELDS: tuple[Row, ...] = (*STACK, Field("max_position_embeddings", "trunk.encoder.position.length"))
 HIDDEN = Field("hidden_act", ("trunk.encoder.feed_forward.activation", "config.hidden"), ACTIVATIONS)
 CONTEXT = Field("max_position_embeddings", ("trunk.encoder.position.length", "config.context"))
-
-
-def _labels(theirs: Theirs) -> dict[str, list[str]]:
-    """Names of the classes, by index; without them, LABEL_0 and so on."""
-    kind = theirs.get("problem_type")
-    if kind not in (None, "single_label_classification"):
-        raise ValueError(f"'problem_type' is {kind!r}; supported: 'single_label_classification'")
-    names = theirs.get("id2label") or {str(index): f"LABEL_{index}" for index in range(theirs.get("num_labels", 2))}
-    if not isinstance(names, dict) or sorted(names, key=int) != [str(index) for index in range(len(names))]:
-        raise ValueError("'id2label' must name the classes from 0 on without a gap")
-    if len(names) < 2:
-        raise ValueError("there is one label, so the model regresses; supported: a choice among two or more")
-    return {"state.labels": [str(names[str(index)]) for index in range(len(names))]}
-
-
-LABELS = Computed(
-    _labels,
-    lambda ours: {
-        "id2label": {str(index): label for index, label in enumerate(ours["state"]["labels"])},
-        "label2id": {label: index for index, label in enumerate(ours["state"]["labels"])},
-    },
-)
-"""`id2label` and `label2id` are the labels in the task's state."""
 
 
 def weights(theirs: Theirs) -> Iterator[Step]:
@@ -124,11 +102,11 @@ def masked(task: str) -> Architecture:
     return Architecture(task, rows, head, body=_pooler)
 
 
-def sequence(task: str) -> Architecture:
-    """`BertForSequenceClassification`: the pooled first token, and a label."""
-    rows = (CONTEXT, LABELS, Fixed("config.pooling", "first"), Fixed("config.hidden", "tanh"))
-    return Architecture(
-        task, rows, lambda theirs: linear("classifier", "head.output"),
+def sequence(tasks: Mapping[str, str]) -> Architecture:
+    """`BertForSequenceClassification`: the pooled first token, and a label, several, or a number."""
+    rows = (CONTEXT, Fixed("config.pooling", "first"), Fixed("config.hidden", "tanh"))
+    return of_sequence(
+        tasks, rows, lambda theirs: output(theirs, "classifier"),
         body=lambda theirs: linear("pooler.dense", "head.hidden"),
     )  # fmt: skip
 

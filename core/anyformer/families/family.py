@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,6 +19,11 @@ def no_weights(theirs: Theirs) -> Iterable[Step]:
     return ()
 
 
+def always(theirs: Theirs) -> bool:
+    """Whatever the configuration."""
+    return True
+
+
 @dataclass(frozen=True)
 class Architecture:
     """A class of the home library: which task it serves, and what stands around the trunk."""
@@ -33,6 +38,10 @@ class Architecture:
     """Weights that this head adds to the body's, under the same prefix."""
     prefixed: bool = True
     """The body's keys stand under the family's prefix; false for the bare model's file."""
+    when: Callable[[Theirs], bool] = always
+    """Whether a configuration of the class means this architecture."""
+    variants: tuple[Architecture, ...] = ()
+    """What else the class may be, as its configuration says."""
 
 
 @dataclass(frozen=True)
@@ -60,16 +69,26 @@ class Family:
     generation: tuple[str, ...] = ()
     """Keys that `generation_config.json` decides where a folder has one, and `config.json` where it has none."""
 
-    def architecture(self, name: str | None) -> tuple[str, Architecture]:
-        """An architecture by class name. Raises `ValueError` that lists the known ones."""
+    def served(self) -> Iterator[tuple[str, Architecture]]:
+        """Every class name with each architecture that it may mean."""
+        for name, first in self.architectures.items():
+            for architecture in (first, *first.variants):
+                yield name, architecture
+
+    def architecture(self, name: str | None, config: Theirs) -> tuple[str, Architecture]:
+        """What a class name means in a configuration; the first variant where it means none, whose rows say why.
+
+        Raises `ValueError` that lists the known names.
+        """
         if name is None:
-            return next(iter(self.architectures.items()))
+            name = next(iter(self.architectures))
         if name not in self.architectures:
             known = listed(list(self.architectures))
             raise ValueError(
                 f"unknown architecture {name!r}{did_you_mean(name, self.architectures)}; this family has: {known}"
             )
-        return name, self.architectures[name]
+        first = self.architectures[name]
+        return name, next((each for each in (first, *first.variants) if each.when(config)), first)
 
 
 def claims(match: Mapping[str, Any], config: Theirs) -> bool:

@@ -60,7 +60,7 @@ def read(folder: Path, task: str | None = None, device: str | torch.device = "cp
     theirs = {**family.assumed, **given, **files.read_generation(folder, family.generation)}
     where = f"{folder / files.CONFIG} ({id})"
     try:
-        name, own = family.architecture(_class_name(given))
+        name, own = family.architecture(_class_name(given), theirs)
         with files.open_weights(folder) as weights:
             source = _Source(family, theirs, weights, own)
             serving = own if task in (None, own.task) else source.for_task(name, task)
@@ -124,7 +124,9 @@ class _Source:
     def for_task(self, name: str, task: str | None) -> Architecture:
         """The architecture that serves a task from this file. Raises `ValueError` where its weights are not there."""
         served: dict[str, Architecture] = {}
-        for other in self.family.architectures.values():
+        for _, other in self.family.served():
+            if not other.when(self.theirs):
+                continue
             steps = families.whole_table(self.family, other, self.theirs, self.prefix)
             if all(key in self.key_of for step in steps if step.kind == "weight" for key in step.theirs):
                 served.setdefault(other.task, other)
@@ -204,7 +206,7 @@ class _Source:
     def _kept(self, used: set[str]) -> dict[str, Tensor]:
         known = {
             key
-            for architecture in self.family.architectures.values()
+            for _, architecture in self.family.served()
             for step in families.whole_table(self.family, architecture, self.theirs, self.prefix)
             for key in step.theirs
         }

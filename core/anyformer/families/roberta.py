@@ -13,6 +13,7 @@ from typing import Any
 from anyformer.families import bert
 from anyformer.families.family import Architecture
 from anyformer.families.fields import Computed, Field, Fixed, Ours, Row, Theirs
+from anyformer.families.problems import LABELS, of_sequence, output
 from anyformer.families.steps import Step, kept, linear, same, tied
 
 ASSUMED = bert.ASSUMED | {"vocab_size": 50265, "pad_token_id": 1}
@@ -76,20 +77,20 @@ def masked(task: str) -> Architecture:
     return Architecture(task, rows, head, body=_pooler)
 
 
-def sequence(task: str) -> Architecture:
-    """`RobertaForSequenceClassification`: a layer over the first token, and a label."""
-    rows = (bert.LABELS, Fixed("config.pooling", "first"), Fixed("config.hidden", "tanh"))
+def sequence(tasks: Mapping[str, str]) -> Architecture:
+    """`RobertaForSequenceClassification`: a layer over the first token, and a label, several, or a number."""
+    rows = (Fixed("config.pooling", "first"), Fixed("config.hidden", "tanh"))
 
     def head(theirs: Theirs) -> Iterator[Step]:
         yield from linear("classifier.dense", "head.hidden")
-        yield from linear("classifier.out_proj", "head.output")
+        yield from output(theirs, "classifier.out_proj")
 
-    return Architecture(task, rows, head, body=_pooler)
+    return of_sequence(tasks, rows, head, body=_pooler)
 
 
 def token(task: str) -> Architecture:
     """`RobertaForTokenClassification`: a label for each token."""
-    return Architecture(task, (bert.LABELS,), lambda theirs: linear("classifier", "head.output"), body=_pooler)
+    return Architecture(task, (LABELS,), lambda theirs: linear("classifier", "head.output"), body=_pooler)
 
 
 def span(task: str) -> Architecture:

@@ -99,7 +99,7 @@ def choose(artifact: Artifact, component: str, task: Task[Any, Any, Any], asked:
     refusals: dict[str, str] = {}
     for id in ids:
         own = origin if origin and origin["family"] == id else None
-        for name, architecture in known[id].architectures.items():
+        for name, architecture in known[id].served():
             if architecture.task != component or (own and name != own["architecture"]):
                 continue
             try:
@@ -120,8 +120,8 @@ def _origin(artifact: Artifact, component: str, known: Mapping[str, Family]) -> 
     origin: dict[str, Any] | None = artifact.info.get("origin")
     if origin is None or origin["family"] not in known:
         return None
-    architecture = known[origin["family"]].architectures.get(origin["architecture"])
-    return origin if architecture is not None and architecture.task == component else None
+    own = (architecture for name, architecture in known[origin["family"]].served() if name == origin["architecture"])
+    return origin if any(architecture.task == component for architecture in own) else None
 
 
 def _express(

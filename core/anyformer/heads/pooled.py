@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from anyformer.heads.classifier import Pool, pool
+from anyformer.heads.sequence import Pool, pool
 from anyformer.nn.cache import Cache
 from anyformer.nn.embedding import StreamEmbedding
 from anyformer.nn.model import Head

@@ -10,15 +10,19 @@ from anyformer.metrics import bootstrap
 from anyformer.metrics.base import OfSums, Weighted
 from anyformer.metrics.bootstrap import RowStore
 from anyformer.metrics.classification import Accuracy, ExactMatch, MacroF1, Matthews, TokenAccuracy
-from anyformer.metrics.regression import R2, Pearson, Spearman, SquaredError
+from anyformer.metrics.multi_label import LabelRanking, MultiLabelF1
+from anyformer.metrics.regression import R2, OneNumber, Pearson, Spearman, SquaredError
 
 __all__ = [
     "R2",
     "Accuracy",
     "ExactMatch",
+    "LabelRanking",
     "MacroF1",
     "Matthews",
+    "MultiLabelF1",
     "OfSums",
+    "OneNumber",
     "Pearson",
     "RowStore",
     "Spearman",

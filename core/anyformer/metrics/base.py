@@ -48,7 +48,7 @@ class OfSums(Weighted):
 
     def weighted(self, rows: Array, counts: Array) -> dict[str, Array]:
         """Scores [R] from rows [N, k] and counts [R, N]."""
-        return self.of_sums(counts @ rows.astype(np.float64))
+        return self.of_sums(counts @ rows.astype(np.float64, copy=False))
 
 
 def ratio(above: Array, below: Array) -> Array:

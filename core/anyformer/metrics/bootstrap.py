@@ -1,6 +1,6 @@
 """Intervals of scores by drawing the records again: the bootstrap (Efron 1979), in blocks for records in order of time.
 
-* Of a record only its row is kept, in a `RowStore`.
+* Of a record only its row is kept, in a `RowStore`: in memory while they are few, in a temporary file when they are many.
 * A draw is kept as how often each record occurs in it. A `Weighted` metric scores many draws at once; any other metric is
   given the rows of each draw, in their old order.
 * In order of time, neighbours resemble one another, and drawing them one by one makes intervals too narrow. The moving-block
@@ -10,8 +10,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
+from typing import BinaryIO
 
 import numpy as np
 
@@ -23,19 +25,30 @@ TAILS = (2.5, 97.5)
 """Percentiles of the draws where an interval begins and ends."""
 _CHUNK = 2**18
 """Counts held at once: draws times records."""
+_IN_MEMORY = 2**14
+"""Numbers that a store holds in memory."""
 
 
 class RowStore:
-    """The rows of one metric in a flat buffer: 8 bytes a number, or 4 where the metric's `dtype` is float32."""
+    """The rows of one metric: 8 bytes a number, or 4 where the metric's `dtype` is float32.
+
+    Only the newest are in memory; those before them are in a temporary file without a name, which goes with the store.
+    """
 
     def __init__(self, metric: Metric) -> None:
         self.metric = metric
         self.width = 0
         """Numbers in a row, known from the first."""
-        self._numbers: array[float] = array({"float64": "d", "float32": "f"}[metric.dtype])
+        self._newest = self._buffer()
+        self._file: BinaryIO | None = None
+        self._in_file = 0
 
     def __len__(self) -> int:
-        return len(self._numbers) // self.width if self.width else 0
+        return (self._in_file + len(self._newest)) // self.width if self.width else 0
+
+    def __del__(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
     def append(self, row: Sequence[float]) -> None:
         """Keep the row of one record. Raises `ValueError` if it has another width than the rows before."""
@@ -45,12 +58,26 @@ class RowStore:
             raise ValueError(
                 f"{name}.row gave {len(row)} numbers, not {self.width or 'some'}; a row always has as many"
             )
-        self._numbers.extend(row)
+        self._newest.extend(row)
+        if len(self._newest) >= _IN_MEMORY:
+            self._file = self._file or tempfile.TemporaryFile()  # noqa: SIM115 - closed with the store
+            self._file.write(self._newest)
+            self._in_file += len(self._newest)
+            self._newest = self._buffer()
 
     @property
     def rows(self) -> Array:
         """A copy of what was kept, [N, k]."""
-        return np.array(self._numbers, dtype=self.metric.dtype).reshape(len(self), self.width)
+        rows = np.empty((len(self), self.width), dtype=self.metric.dtype)
+        numbers = rows.reshape(-1)
+        if self._file is not None:
+            self._file.seek(0)
+            self._file.readinto(numbers[: self._in_file].data)  # type: ignore[attr-defined]
+        numbers[self._in_file :] = self._newest
+        return rows
+
+    def _buffer(self) -> array[float]:
+        return array({"float64": "d", "float32": "f"}[self.metric.dtype])
 
 
 def interval(metric: Metric, rows: Array, *, seed: int, draws: int = 1000, block: int = 1) -> dict[str, Interval]:
@@ -62,7 +89,9 @@ def interval(metric: Metric, rows: Array, *, seed: int, draws: int = 1000, block
     return {name: _middle(values) for name, values in scores.items()}
 
 
-def difference(metric: Metric, rows: Array, others: Array, *, seed: int, draws: int = 1000, block: int = 1) -> Interval:
+def difference(
+    metric: Metric, rows: Array | RowStore, others: Array | RowStore, *, seed: int, draws: int = 1000, block: int = 1
+) -> Interval:
     """Lower and upper end of the primary score of `rows` minus that of `others`, both [N, k] of the same records.
 
     Both are drawn alike, so what makes a record hard for both cancels. An interval on one side of zero is a difference
@@ -71,7 +100,12 @@ def difference(metric: Metric, rows: Array, others: Array, *, seed: int, draws: 
     if len(rows) != len(others):
         raise ValueError(f"{len(rows)} and {len(others)} rows cannot be compared record by record")
     name = metric.names[0]
-    ours, theirs = (_scores(metric, each, np.random.default_rng(seed), draws, block)[name] for each in (rows, others))
+    ours, theirs = (
+        _scores(metric, each.rows if isinstance(each, RowStore) else each, np.random.default_rng(seed), draws, block)[
+            name
+        ]
+        for each in (rows, others)  # of two stores, the rows of one are in memory at a time
+    )
     return _middle(ours - theirs)
 
 
@@ -97,7 +131,10 @@ def _counts(size: int, draws: int, block: int, rng: Rng) -> Iterator[Array]:
     block = max(1, min(block, size // 2))
     per_chunk = max(1, _CHUNK // size)
     for first in range(0, draws, per_chunk):
-        yield np.stack([_draw(size, block, rng) for _ in range(min(per_chunk, draws - first))]).astype(np.float64)
+        counts = np.empty((min(per_chunk, draws - first), size))
+        for count in counts:
+            count[:] = _draw(size, block, rng)
+        yield counts
 
 
 def _draw(size: int, block: int, rng: Rng) -> Array:

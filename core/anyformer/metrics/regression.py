@@ -1,4 +1,4 @@
-"""Measures of numbers: `SquaredError`, `R2`, `Pearson`, `Spearman`.
+"""Measures of numbers: `SquaredError`, `R2`, `Pearson`, `Spearman`, and `OneNumber`, which is all of them.
 
 * A true value that is NaN or None is missing and does not count. An answer that is NaN counts, and makes the score NaN.
 * A correlation needs two rows and some variance on both sides; without, it is NaN.
@@ -103,6 +103,23 @@ class Spearman(_OfPairs):
         weighted_x = counts * x
         covariance = (weighted_x * y).sum(axis=1)
         return _correlation(covariance, (weighted_x * x).sum(axis=1), (counts * y * y).sum(axis=1))
+
+
+class OneNumber(_OfPairs):
+    """All measures of one true and one answered number a record, from one row of 16 bytes; the first one decides."""
+
+    names = ("spearman", "pearson", "r2", "rmse", "mae")
+
+    def weighted(self, rows: Array, counts: Array) -> dict[str, Array]:
+        """Scores [R] from rows [N, 2] and counts [R, N]."""
+        found: dict[str, Array] = {}
+        for kind in (Spearman, Pearson, R2):
+            found |= kind().weighted(rows, counts)
+        known = ~np.isnan(rows[:, 0])
+        error = rows[known, 1] - rows[known, 0]
+        sums = counts[:, known] @ np.stack([error**2, np.abs(error), np.ones_like(error)], axis=1)
+        errors = SquaredError().of_sums(sums)
+        return {**found, "rmse": errors["rmse"], "mae": errors["mae"]}
 
 
 def _ranks(values: Array, counts: Array) -> Array:

@@ -205,7 +205,8 @@ def _round_trip(cell: Cell, home: nn.Module, folder: Path) -> bool:
 
 
 def _serves_itself(origin: Mapping[str, Any], component: str) -> bool:
-    return plugins.families()[origin["family"]].architectures[origin["architecture"]].task == component
+    served = plugins.families()[origin["family"]].served()
+    return any(name == origin["architecture"] and architecture.task == component for name, architecture in served)
 
 
 def _tensors(folder: Path) -> dict[str, Tensor]:

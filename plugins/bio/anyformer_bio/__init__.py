@@ -7,6 +7,7 @@
 | bio/fill-mask           | a protein with hidden residues -> those residues      | encoder, heads.LanguageModel    |
 | bio/contact-map         | a protein -> pairs of residues that touch in its fold | encoder, attention maps         |
 | bio/protein-embedding   | a protein -> a vector, and a value learned from it    | encoder, a regression           |
+| bio/protein-regression  | a protein -> a number that was measured               | encoder, heads.Regression       |
 
 | tokenizer   | reads                                            |
 |-------------|--------------------------------------------------|
@@ -55,6 +56,10 @@ def anyformer_tasks() -> dict[str, TaskSpec]:
         ),
         "protein-embedding": TaskSpec(
             "anyformer_bio.protein_embedding:ProteinEmbedding", "a protein to a vector, and to a value learned from it"
+        ),
+        "protein-regression": TaskSpec(
+            "anyformer_bio.protein_regression:ProteinRegression",
+            "a protein to a number that was measured: fitness, brightness, stability",
         ),
     }
 

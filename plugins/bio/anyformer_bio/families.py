@@ -12,7 +12,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from anyformer.families import Architecture, Computed, Family, Field, Fixed, Only, bert, kept, linear, same, tied
+from anyformer.families import (
+    Architecture,
+    Computed,
+    Family,
+    Field,
+    Fixed,
+    Only,
+    bert,
+    kept,
+    linear,
+    problems,
+    same,
+    tied,
+)
 from anyformer.families.fields import Ours, Row, Theirs
 from anyformer.families.steps import Step
 from anyformer_bio.esm_tokenizer import Esm
@@ -118,6 +131,12 @@ def _vocabulary(theirs: Theirs) -> Iterator[Step]:
         yield same("lm_head.decoder.weight", "head.output.weight")
 
 
+def _number(theirs: Theirs) -> Iterator[Step]:
+    """The head of `EsmForSequenceClassification`."""
+    yield from linear("classifier.dense", "head.hidden")
+    yield from problems.output(theirs, "classifier.out_proj")
+
+
 def _no_contacts(theirs: Theirs) -> Iterator[Step]:
     return kept("contact_head.regression.weight", "contact_head.regression.bias")
 
@@ -132,6 +151,10 @@ ESM = Family(
                 Fixed("config.hidden", "gelu"), Fixed("config.bias", True), Field("tie_word_embeddings", "config.tied"),
                 Field("layer_norm_eps", ("trunk.encoder.norm.epsilon", "config.epsilon")),
             ), _vocabulary, _no_contacts,
+        ),
+        "EsmForSequenceClassification": problems.of_sequence(
+            {problems.REGRESSION: "bio/protein-regression"},
+            (Fixed("config.pooling", "first"), Fixed("config.hidden", "tanh")), _number, body=_no_contacts,
         ),
         "EsmContactPredictionHead": Architecture(
             "bio/contact-map", (Fixed("config.pair_width", 0),), prefixed=False,

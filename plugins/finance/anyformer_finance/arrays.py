@@ -7,7 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any
@@ -54,41 +55,76 @@ def times(given: Any, each: str = "value") -> Array:
         if given.ndim == 1 and given.dtype in (np.dtype("M8[s]"), np.dtype(np.float64)):
             return given
         given = given.astype(str).tolist()
-    indices = _indices(given)
-    return _moments([str(item).strip() for item in given], each) if indices is None else indices
+    found = Moments(each)
+    found.add(given)
+    return found.values()
 
 
-def _indices(items: list[Any] | tuple[Any, ...]) -> Array | None:
-    """The items as numbers, if they are; eight digits such as 20160701 are left to be a date."""
-    first = str(items[0]).strip() if items else ""
-    if (len(first) == 8 and first.isdigit()) or (items and isinstance(items[0], np.datetime64)):
-        return None
+class Moments:
+    """A column of dates, times or numbers, read piece by piece: the same as if it were read at once."""
+
+    def __init__(self, each: str) -> None:
+        """`each` is what an error calls an item."""
+        self.each = each
+        self.count = 0
+        """Items read so far."""
+        self._read: dict[str, list[Array]] = {name: [] for name in _READERS}
+        """What was read, by the ways of reading that fit all items so far."""
+        self._first: Any = ""
+        self._furthest: tuple[int, Any] = (0, "")
+        """How many items the last way to fail had read, and the one it could not."""
+
+    def add(self, items: Sequence[Any]) -> None:
+        """Read the next items. Raises `ValueError` if no way of reading fits all items so far."""
+        if not self.count and len(items):
+            self._first = items[0]
+            if isinstance(items[0], np.datetime64) or _DAY.fullmatch(str(items[0]).strip()):
+                del self._read[_INDEX]  # eight digits such as 20160701 are left to be a date
+        for name in list(self._read):
+            found, wrong = _READERS[name](items)
+            if wrong is None:
+                self._read[name].append(found)
+                continue
+            del self._read[name]
+            if name != _INDEX and self.count + wrong >= self._furthest[0]:
+                self._furthest = self.count + wrong, items[wrong]
+        self.count += len(items)
+        if not self._read:
+            place, item = self._furthest
+            raise ValueError(
+                f"{self.each} {place + 1} is {str(item).strip()!r}, which is no date; write dates as YYYY-MM-DD"
+            )
+
+    def values(self) -> Array:
+        """All items as datetime64[s] (UTC) or float64 [N]. Raises `ValueError` if two ways of reading them differ."""
+        for name in (_INDEX, _ISO):
+            if name in self._read:
+                return np.concatenate(self._read[name])
+        fits = [np.concatenate(pieces) for pieces in self._read.values()]
+        if any((other != fits[0]).any() for other in fits):
+            first = str(self._first).strip()
+            raise ValueError(f"{first!r} may be month/day or day/month; write dates as YYYY-MM-DD")
+        return fits[0]
+
+
+def _indices(items: Sequence[Any]) -> tuple[Array, int | None]:
+    """The items as numbers, and the place of an item if they are none."""
     try:
         values = np.array(items, dtype=np.float64)
     except (TypeError, ValueError):
-        return None
-    return values if values.ndim == 1 and np.isfinite(values).all() else None
+        return np.empty(0), 0
+    return values, None if values.ndim == 1 and np.isfinite(values).all() else 0
 
 
-def _moments(items: list[str], each: str) -> Array:
-    fits, furthest = [], 0
-    readers: list[Callable[[str], datetime]] = [partial(_strptime, pattern) for pattern in FORMATS]
-    for read in (datetime.fromisoformat, *readers):
-        found: list[datetime] = []
-        try:
-            for item in items:
-                found.append(read(item))
-        except ValueError:
-            furthest = max(furthest, len(found))
-            continue
-        fits.append(_seconds(found))
-        if read is datetime.fromisoformat:
-            break
-    if not fits:
-        raise ValueError(f"{each} {furthest + 1} is {items[furthest]!r}, which is no date; write dates as YYYY-MM-DD")
-    if any((other != fits[0]).any() for other in fits):
-        raise ValueError(f"{items[0]!r} may be month/day or day/month; write dates as YYYY-MM-DD")
-    return fits[0]
+def _dates(items: Sequence[Any], read: Callable[[str], datetime]) -> tuple[Array, int | None]:
+    """The items as datetime64[s] in UTC, and the place of the first that is none."""
+    found: list[datetime] = []
+    try:
+        for item in items:
+            found.append(read(str(item).strip()))
+    except ValueError:
+        return np.empty(0), len(found)
+    return _seconds(found), None
 
 
 def _strptime(pattern: str, item: str) -> datetime:
@@ -98,6 +134,16 @@ def _strptime(pattern: str, item: str) -> datetime:
 def _seconds(moments: list[datetime]) -> Array:
     plain = [moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment for moment in moments]
     return np.array(plain, dtype="M8[s]")
+
+
+_INDEX, _ISO = "index", "ISO 8601"
+_DAY = re.compile(r"\d{8}")
+_READERS: dict[str, Callable[[Sequence[Any]], tuple[Array, int | None]]] = {
+    _INDEX: _indices,
+    _ISO: partial(_dates, read=datetime.fromisoformat),
+    **{pattern: partial(_dates, read=partial(_strptime, pattern)) for pattern in FORMATS},
+}
+"""Ways of reading a column of times, in the order of preference."""
 
 
 def texts(values: Array) -> list[Any]:

@@ -4,12 +4,14 @@ Axis legend: C series, N rows.
 
 * Two arrays of the same shape: `found` keeps missing values as NaN (targets and scores use it, so nothing invented is ever
   scored), `filled` has none (the look-back reads it). They are one array where nothing is missing.
+* Rows are read a few thousand at a time, so that the file as Python objects is never in memory.
 * Filling only carries the last value forward, so no value ever comes from the future.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +19,16 @@ import numpy as np
 
 from anyformer.hints import did_you_mean, listed
 from anyformer.task import Array
-from anyformer_finance.arrays import times
+from anyformer_finance.arrays import Moments, times
 from anyformer_finance.calendars import complete
 
 TIME_NAMES = ("date", "datetime", "timestamp", "time", "t")
 """Columns taken for the time, in this order, upper or lower case; without any of them the first column, if it has dates."""
 MISSING = frozenset({"", ".", "-", "na", "n/a", "nan", "null", "none"})
 """Texts that stand for a missing value, in lower case."""
+
+ROWS = 4096
+"""Rows that are read at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +54,7 @@ class Table:
         row at fault, what was found there and what to do.
         """
         found_CN = np.stack(list(series.values()))
-        rows = np.arange(1, found_CN.shape[1] + 1)
+        rows: Array | None = None
         if moments is not None:
             whole = complete(moments, time_name, gaps, limit)
             if len(whole) > len(moments):
@@ -59,6 +64,7 @@ class Table:
                 rows, moments = np.searchsorted(moments, whole) + 1, whole
         filled_CN = found_CN
         if np.isnan(found_CN).any():
+            rows = np.arange(1, found_CN.shape[1] + 1) if rows is None else rows
             filled_CN = _fill(found_CN, tuple(series), rows, gaps, limit)
         return cls(tuple(series), found_CN, filled_CN, moments)
 
@@ -73,27 +79,43 @@ def read_table(raw: Sequence[Mapping[str, Any]], columns: Sequence[str], time: s
     `TIME_NAMES`), "none" to count rows. A column whose first value is text is no series. Raises `ValueError` for a column
     that does not exist, text where a number should be, and whatever `Table.of` refuses.
     """
-    rows = list(raw)
-    if not rows:
+    if not len(raw):
         raise ValueError("the data has no rows; give a table with one row for each time and one column for each series")
-    names = list(rows[0])
-    time_name = _time_name(rows[0], time)
+    first = raw[0]
+    names = list(first)
+    time_name = _time_name(first, time)
     unknown = [name for name in columns if name not in names]
     if unknown:
         raise ValueError(
             f"config.columns: no column {unknown[0]!r}{did_you_mean(unknown[0], names)}; the data has {listed(names)}"
         )
-    chosen = columns or [name for name in names if name != time_name and _is_numeric(rows, name)]
+    chosen = columns or _numeric(raw, [name for name in names if name != time_name])
     if not chosen:
         raise ValueError(f"no column of numbers to forecast; the data has {listed(names)}")
-    moments = None
-    if time_name is not None:
-        try:
-            moments = times([row.get(time_name) for row in rows], "row")
-        except ValueError as error:
-            raise ValueError(f"column {time_name!r}: {error}, or set config.time=none to count rows") from None
-    series = {name: _column(rows, name) for name in chosen}
-    return Table.of(series, moments, gaps, limit, time_name or "")
+    found_CN = np.empty((len(chosen), len(raw)))
+    moments = Moments("row")
+    for begin in range(0, len(raw), ROWS):
+        rows = [raw[place] for place in range(begin, min(begin + ROWS, len(raw)))]
+        if time_name is not None:
+            with _at(time_name):
+                moments.add([row.get(time_name) for row in rows])
+        for values_N, name in zip(found_CN, chosen, strict=True):
+            values_N[begin : begin + len(rows)] = _column([row.get(name) for row in rows], name, begin)
+    series = dict(zip(chosen, found_CN, strict=True))
+    if time_name is None:
+        return Table.of(series, None, gaps, limit)
+    with _at(time_name):
+        whole = moments.values()
+    return Table.of(series, whole, gaps, limit, time_name)
+
+
+@contextmanager
+def _at(time_name: str) -> Iterator[None]:
+    """Says of an error which column it is about, and the way around."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"column {time_name!r}: {error}, or set config.time=none to count rows") from None
 
 
 def _time_name(row: Mapping[str, Any], time: str) -> str | None:
@@ -119,11 +141,22 @@ def _is_date(value: Any) -> bool:
         return False
 
 
-def _is_numeric(rows: Sequence[Mapping[str, Any]], name: str) -> bool:
-    """Whether the first value is a number; a column without any is one, so that its emptiness is reported."""
-    first = next((row[name] for row in rows if not _is_missing(row.get(name))), 0)
+def _numeric(raw: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    """The columns whose first value is a number; one without any value is kept, so that its emptiness is reported."""
+    found = dict.fromkeys(names, True)
+    unseen = list(names)
+    for row in raw:
+        for name in [name for name in unseen if not _is_missing(row.get(name))]:
+            found[name] = _is_number(row[name])
+            unseen.remove(name)
+        if not unseen:
+            break
+    return [name for name in names if found[name]]
+
+
+def _is_number(value: Any) -> bool:
     try:
-        float(first)
+        float(value)
     except (TypeError, ValueError):
         return False
     return True
@@ -133,19 +166,18 @@ def _is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value.strip().lower() in MISSING)
 
 
-def _column(rows: Sequence[Mapping[str, Any]], name: str) -> Array:
-    """One column as float64 [N], NaN where a value is missing."""
-    texts = [row.get(name) for row in rows]
+def _column(texts: Sequence[Any], name: str, before: int) -> Array:
+    """Values of one column as float64 [N], NaN where one is missing; `before` rows of the file stand before them."""
     try:
         values = np.array(texts, dtype=np.float64)
     except (TypeError, ValueError):
         values = np.array(
-            [np.nan if _is_missing(text) else _number(text, name, row) for row, text in enumerate(texts, 1)]
+            [np.nan if _is_missing(text) else _number(text, name, row) for row, text in enumerate(texts, before + 1)]
         )
     if np.isinf(values).any():
         row = int(np.isinf(values).argmax())
         raise ValueError(
-            f"row {row + 1}: {name!r} is {texts[row]!r}; give a finite number, or nothing where it is missing"
+            f"row {before + row + 1}: {name!r} is {texts[row]!r}; give a finite number, or nothing where it is missing"
         )
     return values
 

@@ -1,14 +1,16 @@
 """Language for anyformer.
 
-| task                     | from -> to                      | built from                           |
-|--------------------------|---------------------------------|--------------------------------------|
-| nlp/fill-mask            | a text, marks -> tokens there   | encoder, heads.LanguageModel         |
-| nlp/question-answering   | a question, a text -> its piece | encoder, heads.Span                  |
-| nlp/text-classification  | a text -> label, probabilities  | encoder, heads.Classifier            |
-| nlp/text-embedding       | a text -> a vector, similarity  | encoder, heads.Pooled                |
-| nlp/text-generation      | a prompt -> what follows it     | decoder, heads.LanguageModel         |
-| nlp/token-classification | a text -> a tag for each word   | encoder, heads.TokenClassifier       |
-| nlp/translation          | a text -> its translation       | encoder-decoder, heads.LanguageModel |
+| task                          | from -> to                      | built from                           |
+|-------------------------------|---------------------------------|--------------------------------------|
+| nlp/fill-mask                 | a text, marks -> tokens there   | encoder, heads.LanguageModel         |
+| nlp/multilabel-classification | a text -> labels, probabilities | encoder, heads.MultiLabel            |
+| nlp/question-answering        | a question, a text -> its piece | encoder, heads.Span                  |
+| nlp/text-classification       | a text -> label, probabilities  | encoder, heads.Classifier            |
+| nlp/text-embedding            | a text -> a vector, similarity  | encoder, heads.Pooled                |
+| nlp/text-generation           | a prompt -> what follows it     | decoder, heads.LanguageModel         |
+| nlp/text-regression           | a text -> a number              | encoder, heads.Regression            |
+| nlp/token-classification      | a text -> a tag for each word   | encoder, heads.TokenClassifier       |
+| nlp/translation               | a text -> its translation       | encoder-decoder, heads.LanguageModel |
 
 | tokenizer      | ids are                                       | learns                      |
 |----------------|-----------------------------------------------|-----------------------------|
@@ -47,6 +49,10 @@ def anyformer_tasks() -> Mapping[str, TaskSpec]:
         "fill-mask": TaskSpec(
             "anyformer_nlp.fill_mask:FillMask", "a text with marks to the tokens that may stand for them"
         ),
+        "multilabel-classification": TaskSpec(
+            "anyformer_nlp.multilabel_classification:MultilabelClassification",
+            "a text to those of the labels that apply to it, none or many",
+        ),
         "question-answering": TaskSpec(
             "anyformer_nlp.question_answering:QuestionAnswering",
             "a question and a text to the piece of the text that answers it",
@@ -58,6 +64,7 @@ def anyformer_tasks() -> Mapping[str, TaskSpec]:
             "anyformer_nlp.text_embedding:TextEmbedding", "a text to a vector, and how alike two texts are"
         ),
         "text-generation": TaskSpec("anyformer_nlp.text_generation:TextGeneration", "a prompt to what follows it"),
+        "text-regression": TaskSpec("anyformer_nlp.text_regression:TextRegression", "a text to a number"),
         "token-classification": TaskSpec(
             "anyformer_nlp.token_classification:TokenClassification", "a tag for each word of a text, and its entities"
         ),

@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 
-from anyformer.families.bert import ACTIVATIONS, LABELS
+from anyformer.families.bert import ACTIVATIONS
 from anyformer.families.family import Architecture
 from anyformer.families.fields import Field, Fixed, Row, Theirs
+from anyformer.families.problems import LABELS, of_sequence, output
 from anyformer.families.steps import Step, constant, linear, same, tied
 
 EPSILON = 1e-12
@@ -79,15 +80,15 @@ def masked(task: str) -> Architecture:
     return Architecture(task, rows, head)
 
 
-def sequence(task: str) -> Architecture:
-    """`DistilBertForSequenceClassification`: a layer over the first token, and a label."""
-    rows = (LABELS, Fixed("config.pooling", "first"), Fixed("config.hidden", "relu"))
+def sequence(tasks: Mapping[str, str]) -> Architecture:
+    """`DistilBertForSequenceClassification`: a layer over the first token, and a label, several, or a number."""
+    rows = (Fixed("config.pooling", "first"), Fixed("config.hidden", "relu"))
 
     def head(theirs: Theirs) -> Iterator[Step]:
         yield from linear("pre_classifier", "head.hidden")
-        yield from linear("classifier", "head.output")
+        yield from output(theirs, "classifier")
 
-    return Architecture(task, rows, head)
+    return of_sequence(tasks, rows, head)
 
 
 def token(task: str) -> Architecture:

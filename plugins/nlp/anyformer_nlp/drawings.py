@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,17 +14,17 @@ MAX_BARS = 12
 """More labels than this are left out of a picture, and their number is said."""
 
 
-def draw_labels(text: str, scores: Mapping[str, float], truth: str | None) -> Figure:
-    """Horizontal bars of label probabilities, the greatest on top; the true label is green and says so."""
+def draw_labels(text: str, scores: Mapping[str, float], truths: Collection[str]) -> Figure:
+    """Horizontal bars of label probabilities, the greatest on top; the true labels are green and say so."""
     from matplotlib.figure import Figure
 
     shown = dict(list(scores.items())[:MAX_BARS])
-    if truth is not None:
+    for truth in truths:
         shown.setdefault(truth, scores.get(truth, 0.0))
     figure = Figure(figsize=(6, 1.4 + 0.3 * len(shown)), layout="constrained")
     axes = figure.add_subplot()
-    colors = [TRUTH if label == truth else ANSWER if place == 0 else OTHER for place, label in enumerate(shown)]
-    names = [_plain(f"{label} (truth)" if label == truth else label, 30) for label in shown]
+    colors = [TRUTH if label in truths else ANSWER if place == 0 else OTHER for place, label in enumerate(shown)]
+    names = [_plain(f"{label} (truth)" if label in truths else label, 30) for label in shown]
     bars = axes.barh(range(len(shown)), list(shown.values()), color=colors)
     axes.bar_label(bars, fmt="%.2f", padding=3)
     axes.set_yticks(range(len(shown)), names)
@@ -34,6 +34,24 @@ def draw_labels(text: str, scores: Mapping[str, float], truth: str | None) -> Fi
     axes.set_xlabel("probability" + (f" ({left_out} smaller ones not shown)" if left_out > 0 else ""))
     axes.set_title(_plain(text, 140), fontsize=10, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def draw_number(text: str, value: float, truth: float | None, mean: float, deviation: float) -> Figure:
+    """A number on a line, where those of the training part lie (mean and one deviation), and the truth."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 1.9), layout="constrained")
+    axes = figure.add_subplot()
+    axes.axvspan(mean - deviation, mean + deviation, color=OTHER, alpha=0.4, label="training: mean, deviation")
+    axes.axvline(mean, color=OTHER)
+    axes.plot([value], [0], "o", color=ANSWER, label=f"answer {value:.4g}")
+    if truth is not None:
+        axes.plot([truth], [0], "D", color=TRUTH, label=f"truth {truth:.4g}")
+    axes.set_yticks([])
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=3, frameon=False, fontsize=9)
+    axes.set_title(_plain(text, 140), fontsize=10, loc="left")
     return figure
 
 

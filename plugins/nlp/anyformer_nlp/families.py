@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from anyformer.families import Family, bert, gpt2, llama, roberta, t5
+from anyformer.families import Family, bert, gpt2, llama, problems, roberta, t5
 from anyformer.families.fields import Only
 from anyformer_nlp import bart, distilbert
 
 TOKENIZER = "nlp/pretrained"
+OF_A_TEXT = {
+    problems.SINGLE: "nlp/text-classification",
+    problems.MULTI: "nlp/multilabel-classification",
+    problems.REGRESSION: "nlp/text-regression",
+}
 
 
 def _encoder(kind: str, name: str, layout: Any, *more: Any) -> Family:
@@ -16,7 +21,7 @@ def _encoder(kind: str, name: str, layout: Any, *more: Any) -> Family:
     classes = {
         "Model": layout.encoder("nlp/text-embedding"),
         "ForMaskedLM": layout.masked("nlp/fill-mask"),
-        "ForSequenceClassification": layout.sequence("nlp/text-classification"),
+        "ForSequenceClassification": layout.sequence(OF_A_TEXT),
         "ForTokenClassification": layout.token("nlp/token-classification"),
         "ForQuestionAnswering": layout.span("nlp/question-answering"),
     }

@@ -1,34 +1,26 @@
 """`nlp/text-classification`: a text to one of the labels seen in training.
 
-* A text longer than `context` is cut into windows of nearly equal length; the answer is the mean of their
-  probabilities. Training draws one window of such a text each time it meets it, so that every record counts the same.
-* Small data is memorised in minutes: `token_dropout` leaves out tokens at random in training (Iyyer et al. 2015).
+* How a text of any length is read is told in `whole_texts.py`.
 * Naive Bayes over the tokenizer's ids is the baseline to beat; on a few thousand short texts it is a strong one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import BeforeValidator, Field
 
 from anyformer.hints import listed
-from anyformer.task import Array, Data, Frozen, Metric, Prediction, Record, Rng, Sample, Task
+from anyformer.task import Array, Data, Frozen, Metric, Prediction, Record, Rng, Sample
+from anyformer_nlp.whole_texts import Text, TextConfig, WholeText
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from anyformer.nn import Head
     from anyformer.nn.config import Trunk
-
-
-class Text(Data):
-    """What is asked."""
-
-    text: str
-    """Any length; beyond `Config.context` tokens it is read in windows."""
 
 
 def _digits(value: Any) -> Any:
@@ -53,24 +45,14 @@ class Answer(Data):
     """Probability of each class, the greatest first."""
 
 
-class TextClassification(Task[Text, Label, Answer]):
+class TextClassification(WholeText[Label, Answer]):
     """A text to one of the labels seen in training."""
 
-    class Config(Frozen):
+    class Config(TextConfig):
         """Fixed by training."""
 
-        context: int = Field(default=256, ge=4)
-        """The longest sequence of tokens, start and end included; a longer text is read in windows."""
-        pooling: Literal["mean", "first", "last"] = "mean"
-        """Which vector stands for the text: the mean of all, the start token's, or the end token's."""
-        hidden: Literal["tanh", "relu", "gelu"] | None = None
-        """Activation of a layer between the pooled vector and the labels: `tanh` in BERT, `relu` in DistilBERT."""
-        dropout: float = Field(default=0.3, ge=0, lt=1)
-        """On the pooled vector."""
         smoothing: float = Field(default=0.1, ge=0, lt=1)
         """Of the labels, in training (Szegedy et al. 2016)."""
-        token_dropout: float = Field(default=0.3, ge=0, lt=1)
-        """Share of tokens left out in training, at random."""
 
     class Options(Frozen):
         """Of one call."""
@@ -78,23 +60,9 @@ class TextClassification(Task[Text, Label, Answer]):
         top: int | None = Field(default=None, ge=1)
         """How many labels `scores` has; None: all."""
 
-    Input = Text
     Target = Label
     Output = Answer
-    tokenizers = {"text": "anyformer_nlp.tokenizers:Bpe"}
-    trunk = "encoder"
-    default_trunk = {"encoder": {"width": 128, "depth": 1, "attention": {"heads": 4}, "dropout": 0.3}}
-    default_training = {
-        "steps": 1500,
-        "records": 32,
-        "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 0.1},
-        "schedule": {"name": "cosine", "warmup": 50},
-    }
-    # A trained model knows words already: few passes, small steps, and nothing left out.
-    default_tuning = {
-        "training.epochs": 3, "training.optimizer.lr": 1e-4, "config.token_dropout": 0.0, "config.dropout": 0.1,
-        "config.smoothing": 0.0,
-    }  # fmt: skip
+    default_tuning = {**WholeText.default_tuning, "config.smoothing": 0.0}
     demo = "anyformer_nlp.demos:language_of_a_name"
 
     @classmethod
@@ -104,10 +72,6 @@ class TextClassification(Task[Text, Label, Answer]):
         food = ("bread", "soup with beans", "two eggs, a cup of flour and a little milk", "jalapeño and 小籠包")
         rows = [{"text": text, "label": "weather"} for text in weather]
         return rows + [{"text": text, "label": "food"} for text in food]
-
-    def corpus(self, name: str, records: Sequence[Record[Text, Label]]) -> Iterable[str]:
-        """The texts."""
-        return (record.input.text for record in records)
 
     def fit(self, records: Sequence[Record[Text, Label]]) -> dict[str, Any]:
         """The labels in order, how often each occurs, and the log-likelihood of each id under each label.
@@ -119,7 +83,7 @@ class TextClassification(Task[Text, Label, Answer]):
         counts: dict[str, int] = {}
         for record in records:
             label = record.target.label
-            ids = self.tokens["text"].encode(record.input.text)["ids"]
+            ids = self.ids_of(record.input)
             np.add.at(seen.setdefault(label, np.ones(size)), ids, 1)
             counts[label] = counts.get(label, 0) + 1
         labels = sorted(counts)
@@ -135,17 +99,9 @@ class TextClassification(Task[Text, Label, Answer]):
             "log_likelihood": np.log(table / table.sum(axis=1, keepdims=True)).astype(np.float32),
         }
 
-    def encode(self, input: Text, options: Any) -> list[Sample]:
-        """One sample for each window: part `source`, int64 [L] with L at most `context`."""
-        return [self._sample(ids) for ids in self._windows(input)]
-
     def learn(self, record: Record[Text, Label], rng: Rng) -> list[Sample]:
         """One sample: a window drawn at random, some of its tokens left out; target `label`, int64 [1]."""
-        windows = self._windows(record.input)
-        ids = windows[rng.integers(len(windows))] if len(windows) > 1 else windows[0]
-        if self.config.token_dropout:
-            ids = ids[rng.random(len(ids)) >= self.config.token_dropout]
-        sample = self._sample(ids)
+        sample = self.drawn(record.input, rng)
         sample.targets["label"] = np.array([self._index(record.target)], dtype=np.int64)
         return [sample]
 
@@ -188,7 +144,7 @@ class TextClassification(Task[Text, Label, Answer]):
             return self._answer(counts / counts.sum(), None)
 
         def naive_bayes(input: Text) -> Answer:
-            ids = self.tokens["text"].encode(input.text)["ids"]
+            ids = self.ids_of(input)
             return self._answer(softmax(prior + likelihood[:, ids].sum(axis=1, dtype=np.float64)), None)
 
         return {"majority": majority, "naive_bayes": naive_bayes}
@@ -197,16 +153,7 @@ class TextClassification(Task[Text, Label, Answer]):
         """Bars of the probabilities; the true label is marked."""
         from anyformer_nlp.drawings import draw_labels
 
-        return draw_labels(input.text, output.scores, None if target is None else target.label)
-
-    def _windows(self, input: Text) -> list[Array]:
-        """The ids of the text, cut evenly so that each piece fits `context` with its special ids."""
-        tokenizer = self.tokens["text"]
-        ids = tokenizer.encode(input.text)["ids"]
-        return np.array_split(ids, max(1, -(-len(ids) // (self.config.context - tokenizer.num_special()))))
-
-    def _sample(self, ids: Array) -> Sample:
-        return Sample({"source": self.tokens["text"].single(ids)})
+        return draw_labels(input.text, output.scores, () if target is None else (target.label,))
 
     def _index(self, target: Label) -> int:
         """Which of the labels it is; raises `ValueError` for one that training did not see."""

@@ -36,6 +36,8 @@ TEMPERATURE = 10000.0
 class DetrEmbedding(Embedding):
     """Images to the stream `source`, the places of a map, and to the stream `target`, the object queries."""
 
+    places_apart = True
+
     def __init__(
         self, backbone: nn.Module, num_channels: int, source_width: int, target_width: int, num_queries: int
     ) -> None:

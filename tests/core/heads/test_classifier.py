@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from anyformer.heads import Classifier, TokenClassifier
-from anyformer.heads.classifier import pool
+from anyformer.heads.sequence import pool
 from anyformer.nn import Head, Pack, Part, Stream
 
 WIDTH, CLASSES = 6, 4

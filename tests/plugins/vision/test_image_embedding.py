@@ -172,7 +172,7 @@ def test_a_classifier_begins_with_all_that_the_file_has(side: int, tmp_path: Pat
     settings = task_settings(plugins.task(id), [*begin.layers, *given.layers], (), begin.trunk)
     starting.check_trunk(id, "encoder", settings.trunk, begin.artifact)
     task = new_task(plugins.task(id), settings, ROWS, begin.artifact)
-    artifact, said = new_model(id, task, settings, begin.artifact)
+    artifact, said = new_model({id: task}, settings, begin.artifact)
     assert said == ["trunk: taken over", "embedding: taken over from vision/image-embedding", "head: new"]
     assert task.tokens["image"] is start.model["vision/image-embedding"].task.tokens["image"]
     before, after = (unique_tensors(each.model) for each in (start, artifact))

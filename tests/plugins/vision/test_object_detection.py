@@ -11,6 +11,7 @@ from anyformer import api
 from anyformer.data.packs import collate
 from anyformer.nn.config import Attention, Position, Stack, Trunk
 from anyformer.task import Prediction, Record
+from anyformer.train.drawing import Drawn
 from anyformer.train.prepare import new_model, new_task, task_settings
 from anyformer_vision.boxes import Boxes, Photo
 from anyformer_vision.detection_tokenizer import Pixels
@@ -225,12 +226,12 @@ def test_the_gradient_of_detr_does_not_depend_on_how_a_step_is_cut() -> None:
     rows = ObjectDetection.examples()
     settings = task_settings(ObjectDetection, [{"trunk": DETR, "config": {"backbone": "resnet10t", "num_queries": 6}}])
     task = new_task(ObjectDetection, settings, rows, None)
-    small = Small(ID, new_model(ID, task, settings, None)[0], rows)
+    small = Small(ID, new_model({ID: task}, settings, None)[0], rows)
     model = small.artifact.model.double().eval()
     gradients = []
     for tokens in (1, 10**9):
         model.zero_grad()
-        small.engine(tokens=tokens).gradient(small.samples)
+        small.engine(tokens=tokens).gradient([Drawn(small.samples)])
         gradients.append({name: weight.grad.clone() for name, weight in model.named_parameters()})
     for name, gradient in gradients[0].items():
         assert gradient.abs().sum() > 0 or "decoder.blocks.0.attention" in name, name  # it reads zeros

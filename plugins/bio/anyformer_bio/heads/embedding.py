@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from anyformer.heads.classifier import pool
+from anyformer.heads.sequence import pool
 from anyformer.nn.layers import initialise
 from anyformer.nn.model import Head
 from anyformer.nn.pack import Pack, Parts, Stream, Streams

@@ -12,9 +12,10 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
-from anyformer.families.bert import ACTIVATIONS, LABELS
+from anyformer.families.bert import ACTIVATIONS
 from anyformer.families.family import Architecture
 from anyformer.families.fields import Computed, Field, Fixed, Only, Ours, Row, Theirs, get
+from anyformer.families.problems import LABELS
 from anyformer.families.steps import Step, kept, linear, mapped, same
 from anyformer.nn.weightless import weightless
 from anyformer_vision.detr import Backbone, residual_network

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from anyformer.families.bert import ACTIVATIONS, LABELS
+from anyformer.families.bert import ACTIVATIONS
 from anyformer.families.family import Architecture
 from anyformer.families.fields import Computed, Field, Fixed, Ours, Row, Theirs, get
+from anyformer.families.problems import LABELS
 from anyformer.families.steps import Step, fused, kept, linear, mapped, same
 from anyformer_vision.preprocessing import MODES, pair
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from torch import Tensor
 
-from anyformer.families.bert import ACTIVATIONS, LABELS
+from anyformer.families.bert import ACTIVATIONS
 from anyformer.families.family import Architecture
 from anyformer.families.fields import Computed, Field, Fixed, Only, Ours, Row, Theirs, get
+from anyformer.families.problems import LABELS
 from anyformer.families.steps import Step, kept, linear, mapped, same
 from anyformer_vision.families.detr import boxes
 from anyformer_vision.preprocessing import pair
