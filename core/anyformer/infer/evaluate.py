@@ -1,6 +1,6 @@
 """Evaluation: a model beside the trivial methods, with an interval and a verdict.
 
-* Streaming: of a record only the metrics' rows are kept, a few numbers each.
+* Streaming: of a record only the metrics' rows are kept, a few numbers each, and those of many records in a file.
 * The interval is a bootstrap over records, in blocks where records follow one another in time.
 * The verdict compares with the best baseline on the same records, paired: "skill" only if the interval of the difference
   excludes zero.
@@ -150,7 +150,7 @@ def _judge(stores: Mapping[str, Sequence[RowStore]], seed: int, block: int) -> t
     if not values:
         return "no skill", f"{name} of no baseline is defined on these records, so there is nothing to compare with"
     best = max(values, key=lambda method: values[method])
-    low, high = difference(metric, stores[""][0].rows, stores[best][0].rows, seed=seed, block=block)
+    low, high = difference(metric, stores[""][0], stores[best][0], seed=seed, block=block)
     gain = sorted((sign * low, sign * high))
     span = f"{name} differs from {best!r} by {low:+.4f} to {high:+.4f}"
     if gain[0] > 0:

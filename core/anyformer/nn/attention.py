@@ -50,11 +50,16 @@ class Attention(nn.Module):
         self.dropout = dropout
         self.scale = scale
         self.window = window
+        self.heads: slice | None = None
+        """Those of this process, where they are split over several; None: all."""
         self.query_norm, self.key_norm = head_norms or (nn.Identity(), nn.Identity())
         self.query = nn.Linear(width, num_heads * head_width, bias=bias)
         self.key = nn.Linear(memory_width or width, num_key_value_heads * head_width, bias=bias)
         self.value = nn.Linear(memory_width or width, num_key_value_heads * head_width, bias=bias)
         self.output = nn.Linear(num_heads * head_width, width, bias=output_bias)
+        self.joined: nn.Module | None = None
+        """In a model that only answers, what stands for `query`, `key` and `value`, or across for `key` and `value`: from
+        vectors and their positions, or None, to the projections of each, [T, heads * E]."""
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (-1, self.head_width))
@@ -80,13 +85,18 @@ class Attention(nn.Module):
             block: index of the block, the cache's key.
             watch: gets the attention maps.
         """
-        placed_TD = x_TD if position_TD is None else x_TD + position_TD
-        q_THE = self.query_norm(self._heads(self.query(placed_TD)))
-        k_TKE = self.key_norm(self._heads(self.key(placed_TD)))
-        v_TKE = self._heads(self.value(x_TD))
+        if self.joined is None:
+            placed_TD = x_TD if position_TD is None else x_TD + position_TD
+            projected = self.query(placed_TD), self.key(placed_TD), self.value(x_TD)
+        else:
+            projected = self.joined(x_TD, position_TD)
+        q_THE, k_TKE, v_TKE = (self._heads(each) for each in projected)
+        q_THE, k_TKE = self.query_norm(q_THE), self.key_norm(k_TKE)
         if place is not None and place.turns is not None:
             q_THE, k_TKE = (rotate(x_THE, place.turns, place.interleaved) for x_THE in (q_THE, k_TKE))
         bias_HLS = None if place is None else place.bias_HLS
+        if bias_HLS is not None and self.heads is not None:
+            bias_HLS = bias_HLS[self.heads]
         if cache is None:
             return self._mix(q_THE, k_TKE, v_TKE, pack, pack.bounds, pack.offsets, bias_HLS, block, watch)
         k_SKE, v_SKE, bounds = cache.write(block, k_TKE, v_TKE, pack)
@@ -106,9 +116,13 @@ class Attention(nn.Module):
         if cache is not None and block in cache.crossed:
             k_SKE, v_SKE = cache.crossed[block]
         else:
-            stream = memory.stream
-            placed = stream.x_TD if stream.position_TD is None else stream.x_TD + stream.position_TD
-            k_SKE, v_SKE = self.key_norm(self._heads(self.key(placed))), self._heads(self.value(stream.x_TD))
+            read_SD, position_SD = memory.stream.x_TD, memory.stream.position_TD
+            if self.joined is None:
+                projected = self.key(read_SD if position_SD is None else read_SD + position_SD), self.value(read_SD)
+            else:
+                projected = self.joined(read_SD, position_SD)
+            k_SKE, v_SKE = (self._heads(each) for each in projected)
+            k_SKE = self.key_norm(k_SKE)
             if cache is not None:
                 cache.crossed[block] = (k_SKE, v_SKE)
         return self._mix(q_THE, k_SKE, v_SKE, pack, memory.bounds, memory.offsets, None, block, None)

@@ -75,7 +75,9 @@ class TokenEmbedding(nn.Module):
 
     def forward(self, part: Part, segments: Part | None = None) -> Stream:
         """Ids [T], and the segment of each [T], to a stream [T, D]."""
-        x_TD = self.table(part.values) * self.scale
+        x_TD = self.table(part.values)
+        if self.scale != 1:
+            x_TD = x_TD * self.scale
         if self.masked is not None:
             x_TD = self.masked(x_TD, part)
         if self.segments is not None:

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 class Embedding(nn.Module):
     """From parts to streams: `source` for the encoder, `target` for the decoder."""
 
+    places_apart: bool = False
+    """True where streams carry `position_TD`: queries and keys then read something else than values, and a model that only
+    answers projects these apart."""
+
     def forward(self, parts: Parts, cache: Cache | None = None) -> Streams:
         """Parts [T, ...] by name to streams [T, D] by name."""
         raise NotImplementedError
@@ -78,6 +82,11 @@ class Component(nn.Module):
         self.head = head
         head.tie(embedding)
 
+    def forward(self, trunk: Trunk, parts: Parts, targets: Parts) -> dict[str, Tensor]:
+        """Parts and targets [T, ...] to the sums of the loss by term, scalars, through a trunk."""
+        streams = trunk(self.embedding(parts), watch=self.head.watch(), deep=self.head.deep)
+        return self.head.loss(streams, targets)
+
 
 class Model(nn.Module):
     """One trunk and its components, by id."""
@@ -93,9 +102,7 @@ class Model(nn.Module):
 
     def forward(self, parts: Parts, targets: Parts, component: str) -> dict[str, Tensor]:
         """Parts and targets [T, ...] to the sums of the loss by term, scalars: what a training step calls and compiles."""
-        found = self[component]
-        streams = self.trunk(found.embedding(parts), watch=found.head.watch(), deep=found.head.deep)
-        return found.head.loss(streams, targets)
+        return self[component](self.trunk, parts, targets)
 
     def __getitem__(self, component: str) -> Component:
         found = self.components[component]

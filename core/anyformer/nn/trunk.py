@@ -166,7 +166,7 @@ class Trunk(nn.Module):
             watch: gets the self-attention maps of the stack that the head reads.
             deep: the stream that the head reads carries what each of its blocks put out.
         """
-        is_last = self.decoder is None
+        is_last = self.decoder is None or "target" not in streams
         out: Streams = {}
         if self.encoder is not None and "source" in streams:
             out["source"] = self.encoder(streams["source"], watch=watch if is_last else None, deep=deep and is_last)

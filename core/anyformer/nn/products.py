@@ -1,0 +1,121 @@
+"""The products of linear layers in training on a CPU, by oneDNN where it serves them.
+
+Axis legend: T tokens, I inputs, O outputs.
+
+* PyTorch gives fp32 products on x86 to MKL, which has no kernels for the widest registers of other makers' processors. There
+  oneDNN is up to twice as fast, forward and backward.
+* Its operator is private to PyTorch: it is used if it gives the right numbers when it is first asked, and only for plain
+  fp32 tensors outside of autocast, in products that are large enough. All else is `F.linear`.
+* The choice depends on shapes and on the machine, never on a clock: a run that is resumed takes the same kernels.
+* Compiled code calls it as an operator of its own, `anyformer::product`: the compiler knows it for constant weights only.
+"""
+
+from __future__ import annotations
+
+import platform
+from functools import cache, partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+LEAST = 2**23
+"""Multiplications below which calling oneDNN costs more than it saves."""
+LEAST_ROWS = 64
+
+
+def speed_up(model: nn.Module) -> None:
+    """Let the linear layers of a model compute by `linear`, if this machine's oneDNN serves."""
+    if serves():
+        for layer in _layers(model):
+            vars(layer)["forward"] = partial(_forward, layer)
+
+
+def restore(model: nn.Module) -> None:
+    """Undo `speed_up`."""
+    for layer in _layers(model):
+        vars(layer).pop("forward", None)
+
+
+def linear(
+    x_TI: Float[Tensor, "*T I"], weight_OI: Float[Tensor, "O I"], bias_O: Float[Tensor, "O"] | None = None
+) -> Float[Tensor, "*T O"]:
+    """As `F.linear`, and equal to it up to rounding; only where `serves`."""
+    if _pays(x_TI, weight_OI):
+        return _Linear.apply(x_TI, weight_OI, bias_O)
+    return F.linear(x_TI, weight_OI, bias_O)
+
+
+@cache
+def serves() -> bool:
+    """Whether this machine's oneDNN can be called, and gives the right numbers."""
+    if platform.machine().lower() not in ("x86_64", "amd64") or not torch.backends.mkldnn.is_available():
+        return False
+    generator = torch.Generator().manual_seed(0)
+    x_TI, weight_OI, bias_O, grad_TO = (
+        torch.randn(*shape, generator=generator) for shape in ((40, 24), (56, 24), (56,), (40, 56))
+    )
+    try:
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            found = [_product(x_TI, weight_OI, bias_O), *_gradients(grad_TO, x_TI, weight_OI)]
+            right = [F.linear(x_TI, weight_OI, bias_O), grad_TO @ weight_OI, grad_TO.T @ x_TI]
+        return all(bool(torch.allclose(one, other, atol=1e-4)) for one, other in zip(found, right, strict=True))
+    except (AttributeError, RuntimeError, TypeError):
+        return False
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x_TI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x_TI, weight_OI)
+        return _product(x_TI, weight_OI, bias_O)
+
+    @staticmethod
+    def backward(ctx: Any, grad_TO: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x_TI, weight_OI = ctx.saved_tensors
+        of_x, of_weight, of_bias = ctx.needs_input_grad
+        of = _gradients(grad_TO.contiguous(), x_TI, weight_OI, of_x, of_weight)
+        return of[0], of[1], grad_TO.flatten(0, -2).sum(0) if of_bias else None
+
+
+def _product(x_TI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
+    if torch.compiler.is_compiling():
+        return torch.ops.anyformer.product(x_TI, weight_OI, bias_O)
+    return torch.ops.mkldnn._linear_pointwise(x_TI, weight_OI, bias_O, "none", [], "")
+
+
+def _gradients(
+    grad_TO: Tensor, x_TI: Tensor, weight_OI: Tensor, of_x: bool = True, of_weight: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Gradients of input and weight, those that are asked for; the others are empty."""
+    grad_x = _product(grad_TO, weight_OI.t()) if of_x else grad_TO.new_empty(0)
+    rows = (grad_TO.flatten(0, -2).t(), x_TI.flatten(0, -2).t())
+    return grad_x, _product(*rows) if of_weight else grad_TO.new_empty(0)
+
+
+def _pays(x_TI: Tensor, weight_OI: Tensor) -> bool:
+    if type(x_TI) is not Tensor or type(weight_OI) not in (Tensor, nn.Parameter) or x_TI.device.type != "cpu":
+        return False
+    rows = x_TI.numel() // max(1, x_TI.shape[-1])
+    large = rows >= LEAST_ROWS and rows * weight_OI.numel() >= LEAST
+    return large and x_TI.dtype == weight_OI.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+
+
+def _forward(layer: nn.Linear, x_TI: Tensor) -> Tensor:
+    return linear(x_TI, layer.weight, layer.bias)
+
+
+def _layers(model: nn.Module) -> list[nn.Linear]:
+    return [layer for layer in model.modules() if type(layer) is nn.Linear]
+
+
+def _shapes(x_TI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
+    return x_TI.new_empty(*x_TI.shape[:-1], weight_OI.shape[0])
+
+
+_library = torch.library.Library("anyformer", "FRAGMENT")
+_library.define("product(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
+_library.impl("product", _product, "CompositeExplicitAutograd")
+torch.library.register_fake("anyformer::product", _shapes, lib=_library)
