@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from anyformer import artifact as artifacts
 from anyformer import launch, plugins, starting
-from anyformer.artifact import Artifact, Bound
+from anyformer import mixture as mixtures
+from anyformer.artifact import OVER, Artifact
 from anyformer.data import open_data
 from anyformer.data.dataset import Dataset
 from anyformer.families.files import is_checkpoint
@@ -25,12 +24,12 @@ from anyformer.infer.evaluate import Evaluation
 from anyformer.infer.evaluate import evaluate as evaluate_records
 from anyformer.infer.pipeline import Pipeline
 from anyformer.objectives import OBJECTIVES
+from anyformer.parts import Begun, Part, reopened
 from anyformer.train import run as runs
 from anyformer.train import verify
 from anyformer.train.engine import choose_device
 from anyformer.train.prepare import new_objective, new_task, objective_named, objective_settings, task_settings
 from anyformer.train.run import Run
-from anyformer.train.settings import Training
 
 __all__ = ["evaluate", "export", "finetune", "load", "pipeline", "pretrain", "resume", "verify_resume"]
 
@@ -63,7 +62,7 @@ def pipeline(task: str | None = None, *, model: str | Path | Artifact, device: s
         model: a run folder, an artifact's folder, or a loaded model.
         device: `cpu`, `cuda`, or `auto`.
     """
-    if task is not None and task not in OBJECTIVES:
+    if task is not None and task.partition(OVER)[0] not in OBJECTIVES:
         task = plugins.task_id(task)
     artifact = model if isinstance(model, Artifact) else load(model, device, task)
     return Pipeline(artifact.model, artifact.component(task))
@@ -110,64 +109,95 @@ def finetune(
         overrides: `key=value`, dotted: `training.steps=500`; `trunk=FOLDER` takes a trunk alone, from any domain's model.
     """
     folder = Path(out)
-    runs.refuse_used(folder)
-    id = plugins.task_id(task)
-    kind = plugins.task(id)
-    given = starting.asked(launch.layers(settings), overrides)
-    begin = starting.beginning(id, kind, _opened(model), preset, _opened(given.trunk_of), given)
-    chosen = task_settings(kind, [*begin.layers, *given.layers], given.overrides, begin.trunk)
-    starting.check_trunk(id, kind.trunk, chosen.trunk, begin.artifact)
-    rows = Dataset.open(data, valid, columns, chosen.training.seed, kind.temporal)
-    bound = new_task(kind, chosen, rows.train, begin.artifact)
-    asked = {"kind": "task", "id": id, "model": _named(model), "preset": preset, "trunk": given.trunk_of}
-    return launch.start(folder, asked, id, bound, rows, chosen, begin)
+
+    def create() -> Begun:
+        runs.refuse_used(folder)
+        id = plugins.task_id(task)
+        kind = plugins.task(id)
+        given = starting.asked(launch.layers(settings), overrides)
+        begin = starting.beginning(id, kind, _opened(model), preset, _opened(given.trunk_of), given)
+        chosen = task_settings(kind, [*begin.layers, *given.layers], given.overrides, begin.trunk)
+        starting.check_trunk(id, kind.trunk, chosen.trunk, begin.artifact)
+        rows = Dataset.open(data, valid, columns, chosen.training.seed, kind.temporal)
+        bound = new_task(kind, chosen, rows.train, begin.artifact)
+        asked = {"kind": "task", "id": id, "model": _named(model), "preset": preset, "trunk": given.trunk_of}
+        return launch.create(folder, asked, [Part(id, bound, rows)], chosen, begin)
+
+    return launch.together(folder, create, data, valid)
 
 
 def pretrain(
-    objective: str, *, tokenizer: str, data: Any, out: str | Path, valid: Any = None, columns: Any = None,
-    model: str | Path | Artifact | None = None, preset: str | None = None,
-    settings: Mapping[str, Any] | str | Path | None = None, overrides: Sequence[str] = (),
+    objective: str | None = None, *, tokenizer: str | None = None, data: Any = None, out: str | Path, valid: Any = None,
+    columns: Any = None, mixture: mixtures.Given | None = None, model: str | Path | Artifact | None = None,
+    preset: str | None = None, settings: Mapping[str, Any] | str | Path | None = None, overrides: Sequence[str] = (),
 ) -> Run:  # fmt: skip
-    """Train a trunk without labels: `pretrain("next-token", tokenizer="weather/codes", data="*.txt", out="runs/reports")`.
+    """Train a trunk without labels, `pretrain("next-token", tokenizer="weather/codes", data="*.txt", out="runs/reports")`,
+    or on several tasks and objectives at once, `pretrain(mixture="all.yaml", out="runs/all")`.
 
     Args:
         objective: `next-token`, `masked-token`, `span-corruption`, `denoising` or `masked-patch`.
-        tokenizer: full or bare id of a plugin's tokenizer.
-        data: as for `finetune`.
+        tokenizer: of the objective: full or bare id of a plugin's tokenizer.
+        data: of the objective: as for `finetune`.
         out: the run's folder, new or empty.
         valid: as for `finetune`; the loss on it is reported.
         columns: as for `finetune`.
+        mixture: instead of an objective: its parts, a mapping with them under `mixture`, or a YAML file of that.
         model: a model to go on from.
         preset: a named trunk.
         settings: nested settings, or a YAML file of them.
         overrides: `key=value`, dotted.
     """
     folder = Path(out)
+    if mixture is not None:
+        if not (objective is tokenizer is data is valid is columns is None):
+            raise ValueError(
+                "a mixture names objective, tokenizer, data, valid and columns part by part; leave them out"
+            )
+        return launch.together(folder, lambda: _create_mixture(mixture, folder, model, preset, settings, overrides))
+    if objective is None or tokenizer is None or data is None:
+        raise ValueError("pretraining needs an objective, its tokenizer and data; or a mixture of several")
+
+    def create() -> Begun:
+        runs.refuse_used(folder)
+        full = plugins.tokenizer_id(tokenizer)
+        kind = plugins.tokenizer(full)
+        learns = objective_named(objective)
+        given = starting.asked(launch.layers(settings), overrides)
+        begin = starting.beginning(objective, learns, _opened(model), preset, _opened(given.trunk_of), given)
+        layers = [*begin.layers, *given.layers]
+        chosen = objective_settings(objective, kind, layers, given.overrides, begin.trunk)
+        starting.check_trunk(objective, learns.trunk, chosen.trunk, begin.artifact)
+        rows = Dataset.open(data, valid, columns, chosen.training.seed, temporal=False)
+        bound = new_objective(objective, full, chosen, rows.train, begin.artifact)
+        asked = {"kind": "objective", "id": objective, "tokenizer": full, "model": _named(model), "preset": preset}
+        return launch.create(
+            folder, asked | {"trunk": given.trunk_of}, [Part(objective, bound, rows)], chosen, begin
+        )  # fmt: skip
+
+    return launch.together(folder, create, data, valid)
+
+
+def _create_mixture(
+    given: mixtures.Given, folder: Path, model: str | Path | Artifact | None, preset: str | None,
+    settings: Mapping[str, Any] | str | Path | None, overrides: Sequence[str],
+) -> Begun:  # fmt: skip
     runs.refuse_used(folder)
-    full = plugins.tokenizer_id(tokenizer)
-    kind = plugins.tokenizer(full)
-    learns = objective_named(objective)
-    given = starting.asked(launch.layers(settings), overrides)
-    begin = starting.beginning(objective, learns, _opened(model), preset, _opened(given.trunk_of), given)
-    layers = [*begin.layers, *given.layers]
-    chosen = objective_settings(objective, kind, layers, given.overrides, begin.trunk)
-    starting.check_trunk(objective, learns.trunk, chosen.trunk, begin.artifact)
-    rows = Dataset.open(data, valid, columns, chosen.training.seed, temporal=False)
-    bound = new_objective(objective, full, chosen, rows.train, begin.artifact)
-    asked = {"kind": "objective", "id": objective, "tokenizer": full, "model": _named(model), "preset": preset}
-    return launch.start(folder, asked | {"trunk": given.trunk_of}, objective, bound, rows, chosen, begin)
+    asked = mixtures.asked(given, launch.layers(settings), overrides)
+    found = mixtures.opened(asked, _opened(model), preset, _opened(asked.trunk_of))
+    page = {"kind": "mixture", "id": "mixture", "model": _named(model), "preset": preset, "trunk": asked.trunk_of}
+    return launch.create(folder, page, found.parts, found.settings, found.begin)
 
 
 def resume(folder: str | Path, *, data: Any = None, valid: Any = None) -> Run:
     """Go on with a run from its newest checkpoint; a run that has finished is returned as it is.
 
-    `data` and `valid` are needed only where they were given in memory. Raises `ValueError` if the data has changed.
+    `data` and `valid` are needed only where they were given in memory; for a mixture they are mappings, by the part's id.
+    Raises `ValueError` if the data has changed.
     """
     run = Run(Path(folder))
     if run.finished:
         return run
-    artifact, id, bound, rows, training = _reopened(run, data, valid)
-    return launch.go_on(run, artifact, id, bound, rows, training)
+    return launch.go_on(run, *reopened(run, data, valid))
 
 
 def verify_resume(folder: str | Path, *, steps: int = verify.STEPS) -> verify.Verification:
@@ -181,22 +211,8 @@ def verify_resume(folder: str | Path, *, steps: int = verify.STEPS) -> verify.Ve
     """
     run = Run(Path(folder))
     verify.require_files(run)
-    _, _, bound, rows, training = _reopened(run)
-    return verify.verify(run, training, training.num_steps(len(bound.records(rows.train))), steps)
-
-
-def _reopened(run: Run, data: Any = None, valid: Any = None) -> tuple[Artifact, str, Bound, Dataset, Training]:
-    """What a run goes on with: a model with new weights, the id of what learns, that, the data and the settings."""
-    asked = run.settings
-    try:
-        training = Training.model_validate(asked["settings"]["training"])
-        id, told = asked["id"], asked["data"]
-    except (KeyError, TypeError, ValidationError):
-        raise ValueError(f"{run.folder / 'run.yaml'} is damaged: it lacks what a run needs to go on") from None
-    artifact = artifacts.read_description(run.folder / "prepared")
-    bound = artifact.model[artifact.component(id)].task
-    rows = Dataset.reopen(told, data, valid, training.seed, getattr(bound, "temporal", False))
-    return artifact, id, bound, rows, training
+    _, parts, training = reopened(run)
+    return verify.verify(run, training, training.num_steps(sum(len(part.course.records) for part in parts)), steps)
 
 
 def export(

@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -36,11 +36,13 @@ from anyformer.nn import Component, Model, build, config
 from anyformer.task import Objective, Task, Tokenizer, resolve
 
 __all__ = [
-    "NAME", "Artifact", "Bound", "build_model", "load", "load_tensors", "read_description", "save", "tokenizers_of",
-    "unique_tensors", "write_description",
+    "NAME", "Artifact", "Bound", "build_model", "half_of", "load", "load_tensors", "read_description", "save",
+    "tokenizers_of", "unique_tensors", "write_description",
 ]  # fmt: skip
 
 KEPT = "kept.safetensors"
+OVER = "@"
+"""Between an objective and its tokenizer in the id of one component of several: `masked-token@weather/codes`."""
 Bound = Task[Any, Any, Any] | Objective
 
 
@@ -60,7 +62,7 @@ class Artifact:
         ids = list(self.model.components)
         if task is None and len(ids) == 1:
             return ids[0]
-        found = [id for id in ids if task is not None and task in (id, id.partition("/")[2])]
+        found = [id for id in ids if task is not None and task in (id, _bare(id))]
         if len(found) == 1:
             return found[0]
         said = f"the model has no component {task!r}" if task is not None else "the model has several components"
@@ -68,9 +70,21 @@ class Artifact:
 
 
 def build_model(trunk: config.Trunk, tasks: Mapping[str, Bound]) -> Model:
-    """A new model with weights drawn from PyTorch's default generator."""
-    components = {id: Component(task, task.embedding(trunk), task.head(trunk)) for id, task in tasks.items()}
+    """A new model with weights drawn from PyTorch's default generator.
+
+    Of several components each is built for the half of the trunk that it needs: the other half is there for others.
+    """
+    components = {}
+    for id, task in tasks.items():
+        seen = half_of(trunk, task.trunk) if len(tasks) > 1 else trunk
+        components[id] = Component(task, task.embedding(seen), task.head(seen))
     return Model(build.trunk(trunk), components)
+
+
+def half_of(trunk: config.Trunk, needs: Literal["encoder", "decoder", "both"]) -> config.Trunk:
+    """The trunk with the half that is needed alone; the whole trunk where that half cannot stand alone."""
+    stack = None if needs == "both" else getattr(trunk, needs)
+    return trunk if stack is None or stack.cross else config.Trunk(**{needs: stack})
 
 
 def save(artifact: Artifact, folder: Path) -> None:
@@ -163,6 +177,12 @@ def load_tensors(model: nn.Module, tensors: Mapping[str, torch.Tensor], where: s
             own[name].copy_(tensor)
 
 
+def _bare(id: str) -> str:
+    """What a component is also called: a task without its domain, an objective without its tokenizer."""
+    objective, over, _ = id.partition(OVER)
+    return objective if over else id.partition("/")[2]
+
+
 def _describe(id: str, task: Bound) -> dict[str, Any]:
     domain = id.partition("/")[0]
     kind = "objective" if isinstance(task, Objective) else "task"
@@ -202,9 +222,12 @@ def _read_component(id: str, entry: ComponentEntry, folder: Path) -> Bound:
     if entry.kind == "objective":
         from anyformer.objectives import OBJECTIVES
 
-        if id not in OBJECTIVES:
+        name, _, over = id.partition(OVER)
+        if name not in OBJECTIVES:
             raise ValueError(f"{where}: unknown objective; there are: {', '.join(OBJECTIVES)}")
-        objective = OBJECTIVES[id]
+        objective = OBJECTIVES[name]
+        if over and [over] != [tokenizer.id for tokenizer in entry.tokenizers.values()]:
+            raise ValueError(f"{where}: its tokenizer is not {over!r}, as its name says")
         found = _read_tokenizers({"tokenizer": None}, entry, place, where)
         return objective(validated(objective.Config, entry.config, where), found["tokenizer"])
     task = plugins.task(id)

@@ -23,20 +23,40 @@ _ASIDE = ".writing-"
 @contextmanager
 def whole(folder: Path) -> Iterator[Path]:
     """A new folder to fill, which takes the place of `folder` when the block ends; if the block raises, it is removed."""
-    aside = folder.with_name(_ASIDE + folder.name)
-    shutil.rmtree(aside, ignore_errors=True)
     try:
-        aside.mkdir(parents=True)
-        yield aside
-        for path in [*sorted(aside.rglob("*")), aside]:
-            sync(path)
-        if folder.exists():
-            shutil.rmtree(folder)
-        aside.rename(folder)
-        sync(folder.parent)
+        yield begin(folder)
+        finish(folder)
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
+        abandon(folder)
         raise
+
+
+def aside(folder: Path) -> Path:
+    """Where `folder` is written until it is whole."""
+    return folder.with_name(_ASIDE + folder.name)
+
+
+def begin(folder: Path) -> Path:
+    """A new, empty folder aside, which several processes may fill; `finish` or `abandon` must follow."""
+    abandon(folder)
+    aside(folder).mkdir(parents=True)
+    return aside(folder)
+
+
+def finish(folder: Path) -> None:
+    """Sync what was written aside, and let it take the place of `folder`."""
+    written = aside(folder)
+    for path in [*sorted(written.rglob("*")), written]:
+        sync(path)
+    if folder.exists():
+        shutil.rmtree(folder)
+    written.rename(folder)
+    sync(folder.parent)
+
+
+def abandon(folder: Path) -> None:
+    """Remove what was written aside."""
+    shutil.rmtree(aside(folder), ignore_errors=True)
 
 
 def remove_unfinished(folder: Path) -> None:

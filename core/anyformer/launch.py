@@ -1,13 +1,14 @@
 """A run from its first step to its report: what `finetune`, `pretrain` and `resume` share.
 
-Nothing is written before the data, the settings and the model have all been found good.
+* Nothing is written before the data, the settings and the model have all been found good.
+* A run has one part, or several that share the trunk. With several, messages and scores begin with the part's id.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,25 +16,27 @@ from typing import Any
 import torch
 
 from anyformer import artifact as artifacts
-from anyformer import report, tensorboard
-from anyformer.artifact import Artifact, Bound
-from anyformer.data.dataset import Dataset
-from anyformer.data.packs import collate, cut
-from anyformer.data.steps import Draw, record_rng
+from anyformer import report, scoring, tensorboard
+from anyformer.artifact import Artifact
 from anyformer.families.adapters import layout
-from anyformer.infer.evaluate import evaluate, json_values, score
-from anyformer.infer.pipeline import TOKENS, Pipeline
-from anyformer.nn import Head
+from anyformer.infer.evaluate import Evaluation, json_values
+from anyformer.infer.pipeline import Pipeline
+from anyformer.parts import Begun, Part, reopened
 from anyformer.plan.counted import run_flops_per_token
 from anyformer.plan.devices import peak_of_run
+from anyformer.report import Shown
 from anyformer.settings import read
 from anyformer.starting import Beginning
-from anyformer.task import Objective, Task
+from anyformer.task import Task
+from anyformer.train import checkpoint
 from anyformer.train import run as runs
+from anyformer.train.courses import Course, quotas
 from anyformer.train.engine import choose_device
-from anyformer.train.prepare import check_records, new_model, try_out
+from anyformer.train.parallel.world import join, leave, lost, meet, require_fit, restarted
+from anyformer.train.prepare import Lengths, check_records, new_model, try_out
 from anyformer.train.run import Run
 from anyformer.train.settings import Settings, Training
+from anyformer.train.writing import writing
 
 
 def layers(settings: Mapping[str, Any] | str | Path | None) -> list[Mapping[str, Any]]:
@@ -43,84 +46,174 @@ def layers(settings: Mapping[str, Any] | str | Path | None) -> list[Mapping[str,
     return [settings if isinstance(settings, Mapping) else read(Path(settings))]
 
 
-def start(
-    folder: Path, asked: Mapping[str, Any], id: str, bound: Bound, data: Dataset, settings: Settings,
-    begin: Beginning,
-) -> Run:  # fmt: skip
-    """Check everything, make the run's folder, train and report."""
-    seed = settings.training.seed
-    choose_device(settings.training.device)
-    lengths = check_records(bound, bound.records(data.train), seed)
-    artifact, taken = new_model(id, bound, settings, begin.artifact)
-    try_out(artifact, id, lengths.longest, seed)
-    if len(data.valid):
+def together(folder: Path, begin: Callable[[], Begun], data: Any = None, valid: Any = None) -> Run:
+    """Let the first process begin a run, and all of them go on with it; alone, that is this process.
+
+    Args:
+        folder: of the run.
+        begin: checks everything and makes the folder; not called where `torchrun` has started the processes again.
+        data: what the run learns from, if it is in memory: the others open the run as a resume does.
+        valid: what it is scored on, likewise.
+
+    What `begin` raises is raised by all, so that none waits in vain.
+    """
+    world = meet()
+    begun, problem = None, None
+    if world.leads and not (restarted() and (folder / "run.yaml").is_file()):
         try:
-            try_out(artifact, id, check_records(bound, bound.records(data.valid), seed).longest, seed)
+            begun = begin()
         except ValueError as error:
-            raise ValueError(f"{data.valid_name}: {error}") from None
-    flops = None
-    if peak_of_run(settings.training.model_dump()) is not None:
-        flops = run_flops_per_token(artifact.model, id, bound.records(data.train), seed)
+            if world.size == 1:
+                raise
+            problem = str(error)
+    if (told := world.tell(problem)) is not None:
+        raise ValueError(told)
+    checkpoint.require_shared(folder, world)
+    if begun is None:
+        begun = reopened(Run(folder), data, valid)
+    return go_on(Run(folder), *begun)
+
+
+def create(folder: Path, asked: Mapping[str, Any], parts: Sequence[Part], settings: Settings, begin: Beginning) -> Begun:
+    """Check everything and make the run's folder; returns what goes on.
+
+    Args:
+        folder: of the run.
+        asked: what run.yaml says first.
+        parts: one or more.
+        settings: of the run; those of a run with several parts have no `config` and no `tokenizers`.
+        begin: what it starts from.
+    """
+    require_fit(settings.training.parallel)
+    training = settings.training
+    choose_device(training.device)
+    if training.selection is not None and len(parts) > 1:
+        _require_held_out(parts)
+    courses = [part.course for part in parts]
+    taken_by_step = quotas(courses, training.records)
+    lengths: list[Lengths] = []
+    for part, course in zip(parts, courses, strict=True):
+        with _named(part, parts):
+            lengths.append(check_records(part.bound, course.records, training.seed))
+    artifact, taken = new_model({part.id: part.bound for part in parts}, settings, begin.artifact)
+    for part, found in zip(parts, lengths, strict=True):
+        with _named(part, parts):
+            _try_out(artifact, part, found, training.seed)
+    told = [
+        {**part.asked, "data": part.data.asked, "tokens_per_record": round(found.mean, 2)}
+        for part, found in zip(parts, lengths, strict=True)
+    ]
+    tokens = [count * found.mean for count, found in zip(taken_by_step, lengths, strict=True)]
     page = {
         "anyformer": version("anyformer"),
         "torch": str(torch.__version__),
         **asked,
-        "data": data.asked,
+        **(told[0] if len(told) == 1 else {"parts": told}),
         "start": [*taken, *begin.said],
-        "tokens_per_record": round(lengths.mean, 2),
-        "flops_per_token": flops,
+        "flops_per_token": _flops_per_token(artifact, courses, tokens, training),
         "parameters": sum(p.numel() for p in artifact.model.parameters()),
-        "settings": settings.model_dump(mode="json"),
+        "settings": {name: value for name, value in settings.model_dump(mode="json").items() if value is not None},
     }
-    run = runs.create(folder, page, artifact, settings.training)
-    return go_on(run, artifact, id, bound, data, settings.training)
+    runs.create(folder, page, artifact, training)
+    return artifact, list(parts), training
 
 
-def go_on(run: Run, artifact: Artifact, id: str, bound: Bound, data: Dataset, training: Training) -> Run:
-    """Train from the newest checkpoint to the end, evaluate, write the artifact and the report."""
+def go_on(run: Run, artifact: Artifact, parts: Sequence[Part], training: Training) -> Run:
+    """Train from the newest checkpoint to the end; the first process evaluates, writes the artifact and the report."""
+    world = join(training.parallel, choose_device(training.device))
+    scored = [part for part in parts if len(part.data.valid)]
+    alone = len(parts) == 1
 
     def periodic(current: Artifact) -> dict[str, float]:
-        return _scores(current, id, bound, data)
+        """Scores without intervals: what a run logs as it goes."""
+        found = {part.id: scoring.scores(current, part.id, part.held_out) for part in scored}
+        if alone:
+            return found[parts[0].id]
+        return {f"{id}/{name}": value for id, values in found.items() for name, value in values.items()}
 
-    records = bound.records(data.train)
-    scores = periodic if len(data.valid) else None
-    with tensorboard.listening(training.tensorboard):
-        trained = runs.train(run, artifact, id, records, training, scores, lambda found: layout(found, id))
-    evaluation = None
-    if len(data.valid) and isinstance(bound, Task):
-        evaluation = evaluate(
-            Pipeline(trained.model, id), bound.records(data.valid), model=str(run.folder), data=data.valid_name
-        )
-        (run.folder / "scores.json").write_text(json.dumps(evaluation.as_dict(), indent=1))
-        artifact.info["evaluation"] = evaluation.as_dict()
-    elif len(data.valid):
-        artifact.info["evaluation"] = json_values({"valid/loss": _valid_loss(trained, id, bound, data)})
-    artifact.info["data"] = data.asked["fingerprint"]
-    scored = evaluation or artifact.info.get("evaluation")
-    report.write_run(run, Pipeline(trained.model, id) if isinstance(bound, Task) else None, data, scored)
-    artifacts.save(trained, run.model)
+    with tensorboard.listening(training.tensorboard), lost(world, run.folder):
+        trained = runs.train(
+            run, artifact, [part.course for part in parts], training, periodic if scored else None,
+            lambda found: layout(found, parts[0].id) if alone else None, world,
+        )  # fmt: skip
+    if world.leads:
+        _finish(run, trained, parts)
+    world.wait()
+    leave()
     return run
 
 
-def _scores(artifact: Artifact, id: str, bound: Bound, data: Dataset) -> dict[str, float]:
-    """Scores on the held-out part, without intervals: what a run logs as it goes."""
-    if isinstance(bound, Objective):
-        return {"loss": _valid_loss(artifact, id, bound, data)}
-    return score(Pipeline(artifact.model, id), bound.records(data.valid))
+def _finish(run: Run, trained: Artifact, parts: Sequence[Part]) -> None:
+    """Evaluate, write the report and, last, the artifact: with it the run is finished."""
+    scored, alone = [part for part in parts if len(part.data.valid)], len(parts) == 1
+    evaluations = {
+        part.id: scoring.final(trained, part.id, part.held_out, run.folder, part.data.valid_name) for part in scored
+    }
+    _keep_scores(run, trained, evaluations, alone)
+    fingerprints = {part.id: part.data.asked["fingerprint"] for part in parts}
+    trained.info["data"] = fingerprints[parts[0].id] if alone else fingerprints
+    with writing("report.html", run.folder):
+        report.write_run(run, [_shown(trained, part, evaluations.get(part.id)) for part in parts])
+    with writing("the model", run.folder):
+        artifacts.save(trained, run.model)
 
 
-def _valid_loss(artifact: Artifact, id: str, bound: Bound, data: Dataset) -> float:
-    """Mean loss over the held-out records, with the randomness of epoch 0."""
-    model = artifact.model.eval()
-    device = next(model.parameters()).device
-    head: Head = model[id].head
-    records: Sequence[Any] = bound.records(data.valid)
-    samples = (s for index in range(len(records)) for s in bound.learn(records[index], record_rng(0, Draw(0, index))))
-    sums: Counter[str] = Counter()
-    weights: Counter[str] = Counter()
-    with torch.inference_mode():
-        for group in cut(samples, TOKENS):
-            parts, targets = collate(group, device)
-            sums.update({term: float(value) for term, value in model(parts, targets, id).items()})
-            weights.update({term: float(value) for term, value in head.weigh(targets).items()})
-    return sum(total / max(weights[term], 1.0) for term, total in sums.items())
+def _require_held_out(parts: Sequence[Part]) -> None:
+    """Raise `ValueError` if one of several parts cannot be scored on the way."""
+    for part in parts:
+        if not len(part.data.valid):
+            raise ValueError(
+                f"{part.id}: training.selection needs held-out data; give some with valid, or leave the setting out"
+            )
+
+
+def _keep_scores(run: Run, artifact: Artifact, evaluations: Mapping[str, scoring.Scored], alone: bool) -> None:
+    """Put the scores into the artifact, those of tasks into a file of their own too; by id where there are several parts."""
+    values = {
+        id: found.as_dict() if isinstance(found, Evaluation) else json_values(dict(found))
+        for id, found in evaluations.items()
+    }
+    if not values:
+        return
+    kept = next(iter(values.values())) if alone else values
+    artifact.info["evaluation"] = kept
+    if any(isinstance(found, Evaluation) for found in evaluations.values()):
+        with writing("scores.json", run.folder):
+            (run.folder / "scores.json").write_text(json.dumps(kept, indent=1))
+
+
+def _shown(artifact: Artifact, part: Part, evaluation: scoring.Scored | None) -> Shown:
+    pipeline = Pipeline(artifact.model, part.id) if isinstance(part.bound, Task) else None
+    return Shown(part.id, pipeline, part.data, evaluation)
+
+
+def _try_out(artifact: Artifact, part: Part, lengths: Lengths, seed: int) -> None:
+    """Send the longest records of both data sets through the model."""
+    try_out(artifact, part.id, lengths.longest, seed)
+    if len(part.data.valid):
+        try:
+            try_out(artifact, part.id, check_records(part.bound, part.held_out, seed).longest, seed)
+        except ValueError as error:
+            raise ValueError(f"{part.data.valid_name}: {error}") from None
+
+
+def _flops_per_token(
+    artifact: Artifact, courses: Sequence[Course], tokens: Sequence[float], training: Training
+) -> float | None:
+    """Operations for a token of a step that has `tokens` of each course; None where they would be compared with nothing."""
+    if peak_of_run(training.model_dump()) is None:
+        return None
+    costs = [
+        run_flops_per_token(artifact.model, course.component, course.records, training.seed) * count
+        for course, count in zip(courses, tokens, strict=True)
+    ]
+    return sum(costs) / sum(tokens)
+
+
+@contextmanager
+def _named(part: Part, parts: Sequence[Part]) -> Iterator[None]:
+    """Says in front of an error which of several parts it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{part.id}: {error}" if len(parts) > 1 else str(error)) from None

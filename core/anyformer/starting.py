@@ -3,6 +3,7 @@
 * A model gives its trunk, its tokenizers where the task reads the same kind of raw data, and embedding and head where they
   fit. Written `trunk=FOLDER`, only the trunk is taken: embedding and head are new, whatever the domain.
 * A stack that was trained to read left to right can be used in both directions, and the reverse; the run says so.
+* Of a model of several tasks, a task that needs one half of the trunk takes that half alone.
 * The blocks of a trunk that is taken over stay what they are. What the embedding makes (its positions, segments and norm)
   and what matters in training alone (dropout) may be set anew.
 """
@@ -12,13 +13,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from anyformer import plugins
-from anyformer.artifact import Artifact, tokenizers_of
+from anyformer.artifact import Artifact, half_of, tokenizers_of
 from anyformer.nn import Model, config
 from anyformer.nn import Trunk as TrunkModule
 from anyformer.preset import Preset, settings_of, trunk_of
@@ -26,6 +27,8 @@ from anyformer.settings import merge
 from anyformer.task import Objective, Task, Tokenizer, resolve
 
 Kind = type[Task[Any, Any, Any]] | type[Objective]
+Half = Literal["encoder", "decoder", "both"]
+HALVES = ("encoder", "decoder")
 FREE = ("embedding", "dropout", "stochastic_depth")
 """Settings of a stack that may change when its blocks are taken over."""
 IN_EMBEDDING = ("learned", "sinusoidal")
@@ -68,9 +71,12 @@ def asked(layers: Sequence[Mapping[str, Any]], overrides: Sequence[str]) -> Aske
 
 
 def beginning(
-    id: str, kind: Kind, start: Artifact | None, preset: str | None, trunk: Artifact | None, given: Asked
-) -> Beginning:
+    id: str, kind: Kind, start: Artifact | None, preset: str | None, trunk: Artifact | None, given: Asked,
+    needs: Half | None = None,
+) -> Beginning:  # fmt: skip
     """Settle what the run of a task, or of an objective, starts from.
+
+    `needs` is what the run needs of the trunk, where others learn beside it; None: what the task needs.
 
     Raises `ValueError` if more than one of a model, a preset and a trunk is given.
     """
@@ -78,16 +84,17 @@ def beginning(
         raise ValueError(
             "give a model to start from, a preset, or trunk=FOLDER, and not two of them: each decides the trunk"
         )
+    needs = needs or kind.trunk
     if preset is not None:
         found: Preset | config.Trunk = plugins.preset(preset)()
         return Beginning(None, trunk_of(found), [settings_of(found, id)])
     if start is not None:
-        adapted, said = _with_halves(start, kind.trunk)
+        adapted, said = _with_halves(start, needs)
         tuning = [kind.default_tuning] if issubclass(kind, Task) else []
-        layers = [*tuning, *_inherited(kind, start, given), *_configured(id, kind, start)]
+        layers = [*tuning, *_inherited(id, kind, start, given), *_configured(id, kind, start)]
         return Beginning(adapted, adapted.trunk, layers, said)
     if trunk is not None:
-        adapted, said = _with_halves(trunk, kind.trunk)
+        adapted, said = _with_halves(trunk, needs)
         settings = _without_embedding(adapted.trunk)
         alone = Artifact(Model(adapted.model.trunk, {}), settings)
         return Beginning(alone, settings, [], [f"trunk: sha256 {fingerprint(alone.model.trunk)}", *said])
@@ -96,9 +103,13 @@ def beginning(
 
 def check_trunk(id: str, needs: str, trunk: config.Trunk, start: Artifact | None) -> None:
     """Raise `ValueError` if the trunk lacks a half that the task needs, or its blocks are not those of the start."""
-    for half in ("encoder", "decoder"):
+    for half in HALVES:
         if needs in (half, "both") and getattr(trunk, half) is None:
             raise ValueError(f"{id} needs a trunk with {'an' if half == 'encoder' else 'a'} {half}; this one has none")
+    if needs == "decoder" and trunk.decoder is not None and trunk.decoder.cross:
+        raise ValueError(
+            f"{id} has no encoder for the decoder's cross-attention to read; set trunk.decoder.cross to false"
+        )
     if start is not None and _blocks(start.trunk) != _blocks(trunk):
         raise ValueError(
             "the blocks of the model to start from cannot be changed; leave out the settings under trunk, but for dropout"
@@ -114,9 +125,13 @@ def fingerprint(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _with_halves(start: Artifact, needs: str) -> tuple[Artifact, list[str]]:
-    """The model with its only stack as the half that is needed, and a line where the direction changes."""
+def _with_halves(start: Artifact, needs: Half) -> tuple[Artifact, list[str]]:
+    """The model with its only stack as the half that is needed, and a line where the direction changes; a model of several
+    tasks with the half that is needed alone."""
     trunk, module = start.trunk, start.model.trunk
+    if len(start.model.components) > 1 and (alone := half_of(trunk, needs)) != trunk:
+        moved = TrunkModule(**{half: getattr(module, half) if getattr(alone, half) else None for half in HALVES})
+        return _moved(start, moved, alone), []
     have, lack = ("decoder", "encoder") if needs == "encoder" else ("encoder", "decoder")
     stack = getattr(trunk, have)
     if needs == "both" or getattr(trunk, lack) is not None or stack is None or stack.cross:
@@ -124,22 +139,28 @@ def _with_halves(start: Artifact, needs: str) -> tuple[Artifact, list[str]]:
     causal = lack == "decoder"
     changed = config.Trunk(**{lack: stack.model_copy(update={"causal": causal})})
     moved = TrunkModule(**{lack: getattr(module, have), have: None})
-    model = Model(moved, {})
-    model.components = start.model.components
     said = []
     if stack.causal != causal:
         ways = ("left to right", "in both directions")
         said = [f"trunk: was trained to read {ways[not stack.causal]}, and is now used {ways[not causal]}"]
-    return Artifact(model, changed, start.info), said
+    return _moved(start, moved, changed), said
 
 
-def _inherited(kind: Kind, start: Artifact, given: Asked) -> list[Mapping[str, Any]]:
+def _moved(start: Artifact, module: TrunkModule, trunk: config.Trunk) -> Artifact:
+    """The model with another trunk."""
+    model = Model(module, {})
+    model.components = start.model.components
+    return Artifact(model, trunk, start.info)
+
+
+def _inherited(id: str, kind: Kind, start: Artifact, given: Asked) -> list[Mapping[str, Any]]:
     """The start's tokenizers as settings, for each of the task's that reads the same kind of raw data."""
     if not issubclass(kind, Task):
         return []
     chosen = merge(*given.layers, overrides=given.overrides).get("tokenizers")
     chosen = chosen if isinstance(chosen, Mapping) else {}
-    there = [one for id in start.model.components for one in tokenizers_of(start.model[id].task).values()]
+    namesake_first = sorted(start.model.components, key=lambda other: other != id)
+    there = [one for other in namesake_first for one in tokenizers_of(start.model[other].task).values()]
     found = {}
     for name, reference in kind.tokenizers.items():
         entry = chosen.get(name)

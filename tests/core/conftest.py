@@ -49,7 +49,7 @@ def new_letters_model(letters: ModuleType) -> Callable[..., Artifact]:
         kind = plugins.task(f"letters/{name}")
         settings = task_settings(kind, [], overrides)
         bound = new_task(kind, settings, letters.words(12) if rows is None else rows, None)
-        return new_model(f"letters/{name}", bound, settings, None)[0]
+        return new_model({f"letters/{name}": bound}, settings, None)[0]
 
     return make
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 import yaml
 
-from anyformer import api, launch
+from anyformer import api, scoring
 from anyformer.train import checkpoint
 from anyformer.train.run import Run
 
@@ -84,7 +84,7 @@ def test_a_trunk_is_taken_over_exactly(pretrained: Run, letters: ModuleType, tmp
     assert page["start"] == ["trunk: taken over", "embedding: taken over from masked-token", "head: new"]
     assert page["model"] == str(pretrained.folder)
     theirs = api.load(pretrained.folder).model.state_dict()
-    ours = checkpoint.load(run.folder / "checkpoints" / "00000000").tensors
+    ours = checkpoint.load(run.folder / "checkpoints" / "00000000").read()
     assert digest(trunk_of(ours)) == digest(trunk_of(theirs))
     assert len(trunk_of(ours)) > 20
     table = "embedding.streams.source.table.weight"
@@ -122,7 +122,7 @@ def test_next_token_goes_on_from_itself(letters: ModuleType, tmp_path: Path) -> 
     assert page_of(second)["start"] == [
         "trunk: taken over", "embedding: taken over from next-token", "head: taken over from next-token"
     ]  # fmt: skip
-    ours = checkpoint.load(first.folder / "checkpoints" / "00000006").tensors
+    ours = checkpoint.load(first.folder / "checkpoints" / "00000006").read()
     assert digest(trunk_of(ours)) == digest(trunk_of(api.load(first.folder).model.state_dict()))
     stopped = shutil.copytree(first.folder, tmp_path / "stopped", ignore=shutil.ignore_patterns("model", "00000006"))
     resumed = api.resume(stopped, data=asked["data"], valid=asked["valid"])
@@ -163,7 +163,7 @@ def test_what_pretraining_refuses(letters: ModuleType, tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_is_null(
     pretrained: Run, letters: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launch, "_valid_loss", lambda *given: math.nan)
+    monkeypatch.setattr(scoring, "_loss", lambda *given: math.nan)
     folder = pretrained.folder.with_name("nan")
     rows = [{"text": row["text"]} for row in letters.words(9)]
     run = api.pretrain("masked-token", tokenizer="fixed", data=rows, out=folder, settings=TRUNK,

@@ -18,7 +18,7 @@ from anyformer import api
 from anyformer.infer.evaluate import Evaluation
 from anyformer.plan import devices
 from anyformer.plugins import discovery
-from anyformer.report import write_run
+from anyformer.report import Shown, write_run
 from anyformer.report.chart import Line, Scale, Score, line_chart, score_chart, thin
 from anyformer.report.markup import POLICY, VOID, escape, tag, write_page
 from anyformer.report.run import environment
@@ -117,7 +117,7 @@ def page_of(
     run = SimpleNamespace(folder=folder, settings=settings, log=SimpleNamespace(lines=lambda: lines))
     data = SimpleNamespace(valid=[f"row {place}" for place in range(40)], valid_name=name, asked=asked)
     pipeline: Any = None if picture is None else Answers(picture)
-    path = write_run(run, pipeline, data, evaluation)  # type: ignore[arg-type]
+    path = write_run(run, [Shown(name, pipeline, data, evaluation)])  # type: ignore[arg-type]
     assert path == folder / "report.html"
     return Page(path.read_text(encoding="utf-8"))
 
@@ -198,10 +198,10 @@ def test_each_curve_is_drawn_once_and_ends_once(tmp_path: Path) -> None:
     lines: list[dict[str, Any]] = [
         {"step": 1, "train/loss": 3.0, "train/loss/first": 4.0},
         {"step": 2, "train/loss": 2.0, "train/loss/first": 3.0},
-        {"step": 2, "valid/error": 0.6, "valid/loss/first": 3.5},
+        {"step": 2, "valid/error": 0.6, "valid/first/loss": 3.5},
     ]
     page = page_of(tmp_path, lines)
-    assert [title in page.text for title in ("loss/first", "error, held out")] == [True, True]
+    assert [title in page.text for title in ("first/loss", "error, held out")] == [True, True]
     assert len(page.all("figure")) == 3 + 2 + 6  # curves, scores, pictures
     assert page.text.count("at step 2") == 2  # of the two held-out curves; the score of step 2 is the final one
     pretrained = page_of(tmp_path, lines[:2], picture=None, evaluation={"valid/loss": 2.5})

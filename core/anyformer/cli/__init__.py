@@ -38,7 +38,7 @@ COMMANDS = {
     "presets": Command("anyformer.cli.presets", "List the named configurations."),
     "run": Command("anyformer.cli.run", "Answer inputs with a model."),
     "finetune": Command("anyformer.cli.finetune", "Train a task on your data."),
-    "pretrain": Command("anyformer.cli.pretrain", "Train a trunk on data without labels."),
+    "pretrain": Command("anyformer.cli.pretrain", "Train a trunk on data without labels, or on several tasks."),
     "evaluate": Command("anyformer.cli.evaluate", "Score a model beside its baselines."),
     "export": Command("anyformer.cli.export", "Write a model for another library."),
     "resume": Command("anyformer.cli.resume", "Go on with a run that was stopped."),

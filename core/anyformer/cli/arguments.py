@@ -13,6 +13,7 @@ DataOption = Annotated[
     str,
     typer.Option("--data", help="A file, its rows 'file.csv[:100]', a pattern, a folder, or field=file,field=file."),
 ]
+ObjectiveDataOption = Annotated[str | None, typer.Option("--data", help="Of an objective: as for finetune.")]
 ValidOption = Annotated[
     str | None, typer.Option("--valid", help="Held-out data, a share of --data to hold out (0.1), or none.")
 ]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
-from anyformer.cli.output import note, write, write_json
+from anyformer.cli.output import note, write, write_json, write_table
+
+COLUMNS = ("part", "score", "value", "95 % interval", "baselines", "verdict")
+"""Of the table that a mixture ends with."""
 
 
 def run_and_print(train: Callable[[], Any], json: bool) -> int:
@@ -26,20 +30,38 @@ def run_and_print(train: Callable[[], Any], json: bool) -> int:
         return stopped.code
     finally:
         plugins.unregister(listener)
+    if os.environ.get("RANK", "0") != "0":
+        return 0  # of the processes of a run, the first one speaks
     if json:
         write_json({"run": str(run.folder), "model": str(run.model), "evaluation": run.scores})
         return 0
-    if summary := _summary(run.scores):
-        write(summary)
+    _print_scores(run.scores)
     write(f"model: {run.model}   report: {run.folder / 'report.html'}")
     return 0
 
 
-def _summary(scores: dict[str, Any]) -> str:
+def _print_scores(scores: dict[str, Any]) -> None:
+    """An evaluation as `evaluate` prints it, the scores of an objective, or a table with a row for each part."""
+    from anyformer.infer.evaluate import Evaluation
     from anyformer.report.words import number
 
-    if "task" not in scores:
-        return "\n".join(f"{name}: {number(value)}" for name, value in scores.items())
-    from anyformer.infer.evaluate import Evaluation
+    if "task" in scores:
+        write(str(Evaluation(**scores)))
+    elif any(isinstance(found, dict) for found in scores.values()):
+        write_table(COLUMNS, [_row(id, found) for id, found in scores.items()])
+    else:
+        for name, value in scores.items():
+            write(f"{name}: {number(value)}")
 
-    return str(Evaluation(**scores))
+
+def _row(id: str, found: dict[str, Any]) -> list[str]:
+    """The deciding score of one part of a mixture, under `COLUMNS`."""
+    from anyformer.report.words import NONE, number
+
+    if "task" not in found:
+        ((name, value),) = found.items()
+        return [id, name, number(value), NONE, NONE, NONE]
+    metric, score = next(iter(found["scores"].items()))
+    span = f"{number(score['low'])} to {number(score['high'])}"
+    beside = ", ".join(f"{name} {number(values[metric])}" for name, values in found["baselines"].items())
+    return [id, metric, number(score["value"]), span, beside, found["verdict"]]

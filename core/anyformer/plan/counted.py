@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 
+from anyformer.data import at_hand
 from anyformer.data.packs import collate
 from anyformer.nn import Model, operator
 from anyformer.plan.flops import TRAINING, attention, seen
@@ -33,6 +34,7 @@ def run_flops_per_token(model: Model, id: str, records: Sequence[Any], seed: int
         records: of the training part.
         seed: of what is random in its samples.
     """
+    records = at_hand(records)
     spread = np.unique(np.linspace(0, len(records) - 1, min(COUNTED, len(records))).astype(int)).tolist()
     rng = np.random.default_rng(seed)
     samples = [sample for index in spread for sample in model[id].task.learn(records[index], rng)]

@@ -12,10 +12,10 @@ from anyformer.lazy import load
 
 if TYPE_CHECKING:
     from anyformer.report.demo import write_demo
-    from anyformer.report.run import write_run
+    from anyformer.report.run import Shown, write_run
 
-_NAMES = {"demo": ("write_demo",), "run": ("write_run",)}
-__all__ = ["write_demo", "write_run"]
+_NAMES = {"demo": ("write_demo",), "run": ("Shown", "write_run")}
+__all__ = ["Shown", "write_demo", "write_run"]
 
 
 def __getattr__(name: str) -> Any:

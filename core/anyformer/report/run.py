@@ -1,16 +1,21 @@
-"""A run's page: what it achieved, how it learned, what it answers, and all that is needed to do it again."""
+"""A run's page: what it achieved, how it learned, what it answers, and all that is needed to do it again.
+
+Of a run with several parts, verdict, scores, pictures and data are there for each, under its id.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from anyformer.parts import parts_told
 from anyformer.plugins import discovery
 from anyformer.report.chart import Line, Point, line_chart
 from anyformer.report.markup import Markup, section, table, tag, write_page
@@ -28,33 +33,60 @@ NAME = "report.html"
 NUM_PICTURES = 6
 TRAIN, VALID = "train/", "valid/"
 """What the names of losses and of periodic scores begin with in the log."""
+PART_LOSS = "train/loss/"
+"""What the name of the loss of one of several parts begins with there."""
 
 
-def write_run(
-    run: Run, pipeline: Pipeline | None, data: Dataset, evaluation: Evaluation | Mapping[str, float] | None
-) -> Path:
-    """Write `report.html` into a run's folder and return its path.
+@dataclass(frozen=True)
+class Shown:
+    """What a page shows of one part of a run."""
 
-    Args:
-        run: its settings and its log are read.
-        pipeline: the trained task; None for pretraining, which has no answers to draw.
-        data: its held-out rows are drawn.
-        evaluation: of a task; or scores by name, as pretraining has them (`{"valid/loss": 2.1}`); None where nothing was
-            held out.
-    """
+    id: str
+    pipeline: Pipeline | None
+    """The trained task; None for an objective, which has no answers to draw."""
+    data: Dataset
+    """Its held-out rows are drawn."""
+    evaluation: Evaluation | Mapping[str, float] | None
+    """Of a task; or scores by name, as an objective has them (`{"valid/loss": 2.1}`); None where nothing was held out."""
+
+    @property
+    def scores(self) -> Markup | None:
+        """The table and the charts of a task."""
+        if self.pipeline is None or self.evaluation is None or isinstance(self.evaluation, Mapping):
+            return None
+        return scores(self.evaluation, self.pipeline.task)
+
+    @property
+    def final(self) -> dict[str, float]:
+        """The scores at the end under the names that the log of a run of this part alone has."""
+        if self.evaluation is None or isinstance(self.evaluation, Mapping):
+            return dict(self.evaluation or {})
+        return {VALID + name: score["value"] for name, score in self.evaluation.scores.items()}
+
+
+def write_run(run: Run, parts: Sequence[Shown]) -> Path:
+    """Write `report.html` into a run's folder, whose settings and log are read, and return its path."""
     asked, lines = run.settings, run.log.lines()
     title = " \N{MIDDLE DOT} ".join(str(asked[key]) for key in ("id", "tokenizer") if asked.get(key))
-    beside = None if evaluation is None or isinstance(evaluation, Mapping) else evaluation
+    several = len(parts) > 1
+    achieved = [
+        (tag("h2", part.id) if several else None, verdict(part.evaluation), part.scores)
+        for part in parts
+    ]  # fmt: skip
+    pictured = [
+        _pictures(part.pipeline, part.data, f": {part.id}" if several else "")
+        for part in parts
+        if part.pipeline is not None
+    ]
     return write_page(
         run.folder / NAME,
         f"{title}, {run.folder.name}",
         tag("h1", title),
         tag("p", f"run {run.folder.name}", class_="soft"),
-        verdict(evaluation),
-        scores(beside, pipeline.task) if beside is not None and pipeline is not None else None,
-        _curves(lines, _final(evaluation)),
-        None if pipeline is None else _pictures(pipeline, data),
-        section("The run", table((), _facts(asked, data, lines))),
+        *(shown for of_part in achieved for shown in of_part),
+        _curves(lines, _final(parts)),
+        *pictured,
+        section("The run", table((), _facts(asked, parts, lines))),
         section("Configuration", _configuration(asked)),
         section("Environment", table((), environment(asked["settings"].get("training", {})))),
     )
@@ -88,11 +120,13 @@ def _plugins() -> dict[str, str]:
     return {found.distribution: found.version for found in discovery.find()}
 
 
-def _final(evaluation: Evaluation | Mapping[str, float] | None) -> dict[str, float]:
+def _final(parts: Sequence[Shown]) -> dict[str, float]:
     """The scores at the end under the names that the log has."""
-    if evaluation is None or isinstance(evaluation, Mapping):
-        return dict(evaluation or {})
-    return {VALID + name: score["value"] for name, score in evaluation.scores.items()}
+    if len(parts) == 1:
+        return parts[0].final
+    return {
+        f"{VALID}{part.id}/{name.removeprefix(VALID)}": value for part in parts for name, value in part.final.items()
+    }
 
 
 def _curves(lines: Sequence[Mapping[str, Any]], final: Mapping[str, float]) -> Markup | None:
@@ -100,6 +134,8 @@ def _curves(lines: Sequence[Mapping[str, Any]], final: Mapping[str, float]) -> M
     series: dict[str, list[Point]] = {}
     for line in lines:
         for name, value in line.items():
+            if name.startswith(PART_LOSS):  # beside its held-out one, which ends with the score
+                name = f"{TRAIN}{name.removeprefix(PART_LOSS)}/loss"
             series.setdefault(name, []).append((line["step"], value))
     _finish(series, final, max((line["step"] for line in lines), default=0))
     both = [name.partition("/")[2] for name in series if name.startswith((TRAIN, VALID))]
@@ -119,32 +155,32 @@ def _curves(lines: Sequence[Mapping[str, Any]], final: Mapping[str, float]) -> M
 
 
 def _finish(series: dict[str, list[Point]], final: Mapping[str, float], step: int) -> None:
-    """Add what was scored at the end, where it has a curve or is the loss, and was not scored at that step already."""
+    """Add what was scored at the end, where it has a curve or is a loss, and was not scored at that step already."""
     for name, value in final.items():
-        if name in series or name == VALID + "loss":
+        if name in series or name == VALID + "loss" or name.endswith("/loss"):
             points = series.setdefault(name, [])
             if step and (not points or points[-1][0] < step):
                 points.append((step, value))
 
 
-def _pictures(pipeline: Pipeline, data: Dataset) -> Markup | None:
+def _pictures(pipeline: Pipeline, data: Dataset, of: str) -> Markup | None:
     if not len(data.valid):
         return None
     drawn = pictures(pipeline, pipeline.task.records(data.valid), NUM_PICTURES)
     about = tag("p", "Taken at even distances from the held-out records, not chosen.", class_="soft")
-    return section("What it answers", about, tag("div", *map(figure, drawn), class_="charts"))
+    return section(f"What it answers{of}", about, tag("div", *map(figure, drawn), class_="charts"))
 
 
-def _facts(asked: Mapping[str, Any], data: Dataset, lines: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    told = data.asked
-    held_out = f"{told['valid']:.0%} of the data" if isinstance(told["valid"], float) else data.valid_name
-    both = f", {number(told['in_both'])} of them in the training part too" if told["in_both"] else ""
+def _facts(
+    asked: Mapping[str, Any], parts: Sequence[Shown], lines: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, str]]:
+    told = {part["id"]: part for part in parts_told(asked)}
     rows = [
-        ("data", f"{told['data']}, {number(told['rows'])} rows"),
-        ("held out", f"{held_out}, {number(told['valid_rows'])} rows{both}"),
-        ("parameters", number(asked["parameters"])),
-        ("tokens of a record", f"{asked['tokens_per_record']:,g} on average"),
+        (f"{name} of {part.id}" if len(parts) > 1 else name, value)
+        for part in parts
+        for name, value in _data_facts(part.data, told[part.id])
     ]
+    rows.append(("parameters", number(asked["parameters"])))
     steps = [line for line in lines if "seconds" in line]
     if steps:
         last, seconds = steps[-1], max(steps[-1]["seconds"], 1e-9)
@@ -156,6 +192,19 @@ def _facts(asked: Mapping[str, Any], data: Dataset, lines: Sequence[Mapping[str,
             rows.append(("skipped", f"{number(last['skipped'])} updates, for a gradient that was not finite"))
     rows += [("start", line) for line in asked.get("start") or []]
     return rows
+
+
+def _data_facts(data: Dataset, part: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Where one part's data came from, and how long its records are."""
+    told = data.asked
+    held_out = f"{told['valid']:.0%} of the data" if isinstance(told["valid"], float) else data.valid_name
+    both = f", {number(told['in_both'])} of them in the training part too" if told["in_both"] else ""
+    rows = [
+        ("data", f"{told['data']}, {number(told['rows'])} rows"),
+        ("held out", f"{held_out}, {number(told['valid_rows'])} rows{both}"),
+        ("tokens of a record", f"{part['tokens_per_record']:,g} on average"),
+    ]
+    return [*rows, ("weight", number(part["weight"]))] if "weight" in part else rows
 
 
 def _utilisation(asked: Mapping[str, Any], rate: float) -> list[str]:

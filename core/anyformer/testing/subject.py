@@ -22,6 +22,8 @@ from anyformer.artifact import Artifact
 from anyformer.hookspecs import hookimpl
 from anyformer.infer.pipeline import Pipeline
 from anyformer.task import Record, Sample, Task
+from anyformer.train.courses import Course
+from anyformer.train.drawing import Drawn
 from anyformer.train.engine import Engine
 from anyformer.train.prepare import new_model, new_task, task_settings
 from anyformer.train.run import Run
@@ -61,7 +63,7 @@ class Subject:
         """A small model of the task that has learned nothing yet."""
         settings = task_settings(self.kind, [{"trunk": self.trunk}])
         bound = new_task(self.kind, settings, self.rows, None)
-        return Small(self.id, new_model(self.id, bound, settings, None)[0], self.rows)
+        return Small(self.id, new_model({self.id: bound}, settings, None)[0], self.rows)
 
     def run(self, folder: Path, killed: bool = False) -> Run:
         """A run of a few steps on the examples, in several micro-packs each; `killed` ends it before the last."""
@@ -115,18 +117,18 @@ class Small:
     def engine(self, lr: float = 3e-3, tokens: int = 10**9) -> Engine:
         """An engine whose steps are all eight records; `tokens` is the budget of a micro-pack."""
         settings = Training(optimizer=AdamW(lr=lr), tokens=tokens, records=len(self.records))
-        return Engine(self.artifact.model, self.id, self.records, settings, torch.device("cpu"))
+        return Engine(self.artifact.model, [Course(self.id, self.records)], settings, torch.device("cpu"))
 
     def learn_by_heart(self) -> tuple[float, float]:
         """The loss on `samples` before and after `UPDATES` updates on the same records."""
         self.artifact.model.eval()  # no dropout
         engine = self.engine()
-        before = engine.gradient(self.samples).item()
+        before = engine.gradient([Drawn(self.samples)]).means_C.item()
         for step in range(UPDATES):
             engine.optimizer.zero_grad()
-            engine.gradient(engine.samples(step))
+            engine.gradient(engine.draw(step))
             engine.optimizer.step()
-        return before, engine.gradient(self.samples).item()
+        return before, engine.gradient([Drawn(self.samples)]).means_C.item()
 
 
 class _Killed(KeyboardInterrupt):

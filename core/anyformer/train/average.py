@@ -12,6 +12,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from anyformer.train.pieces import Stored, fill_all
+
 
 class Average:
     """The average of the weights that are trained, by name."""
@@ -22,15 +24,21 @@ class Average:
         self.tensors: dict[str, Tensor] = {name: weight.detach().clone() for name, weight in self._weights.items()}
 
     @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Take in the weights after the update of `step`, counted from 0."""
+    def update(self, step: int, moves: Tensor) -> None:
+        """Take in the weights after the update of `step`, counted from 0, if it `moves` them (on the device)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.tensors.values()), list(self._weights.values()), 1 - decay)
-
-    def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go back to the tensors of a checkpoint; one before the first step has none, and the average starts anew."""
+        share = moves * (1 - decay)
         for name, average in self.tensors.items():
-            average.copy_(tensors[name] if tensors else self._weights[name].detach())
+            average.lerp_(self._weights[name], share.to(average.dtype))
+
+    @torch.no_grad()
+    def restore(self, tensors: Mapping[str, Stored | Tensor]) -> None:
+        """Go back to the tensors of a checkpoint; one before the first step has none, and the average starts anew."""
+        if tensors:
+            fill_all(self.tensors, tensors, "the average of the checkpoint")
+        else:
+            for name, average in self.tensors.items():
+                average.copy_(self._weights[name])
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

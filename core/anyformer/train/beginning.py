@@ -9,7 +9,7 @@ from typing import Any
 
 from anyformer.artifact import Artifact
 from anyformer.train.device import check_precision, choose_device
-from anyformer.train.selection import Best
+from anyformer.train.selection import Best, all_directions
 from anyformer.train.settings import Training
 from anyformer.train.trainable import choose_trainable, trained
 
@@ -34,11 +34,11 @@ def prepare_method(artifact: Artifact, asked: Mapping[str, Any], training: Train
 
     Raises `ValueError` if the settings ask for what the model, the data or the device has not.
     """
-    (component,) = artifact.model.components
+    components = list(artifact.model.components)
     check_precision(choose_device(training.device), training.precision)
     if training.selection is not None:
-        Best(training.selection, artifact.model[component].task)
+        Best(training.selection, all_directions(artifact.model, components))
         if asked.get("data", {}).get("valid_rows") == 0:
             raise ValueError("training.selection needs held-out data; give some with valid, or leave the setting out")
-    choose_trainable(artifact.model, component, training)
+    choose_trainable(artifact.model, components, training)
     return trained(artifact.model)

@@ -5,19 +5,31 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
+from anyformer.train.parallel.gradients import own
 
 
 def choose_device(name: str) -> torch.device:
-    """The device called `name`; `auto` is a GPU if there is one. Raises `ValueError` for one that is not here."""
+    """The device called `name`; `auto` is a GPU if there is one. Each process that `torchrun` starts takes one of its own.
+
+    Raises `ValueError` for one that is not here.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and "LOCAL_RANK" in os.environ:
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"the device {name!r} cannot be used: {str(error).splitlines()[0]}") from None
     return device
@@ -37,6 +49,44 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any
     return torch.autocast(device.type, torch.bfloat16) if half else nullcontext()
 
 
-def loss_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:
-    """Scales the loss so that small gradients survive fp16, and adapts the scale; else it does nothing."""
-    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+class LossScaler:
+    """Scales the loss so that small gradients survive fp16: half the scale after an overflow, twice after a while without.
+
+    torch's own looks at gradients before they are summed over ranks. Then scales would drift apart, and a rank without
+    samples in a step would have nothing to look at.
+    """
+
+    def __init__(self, device: torch.device, enabled: bool, scale: float = 2.0**16, patience: int = 2000) -> None:
+        self.enabled, self.patience = enabled, patience
+        self.factor = torch.tensor(scale, device=device)
+        self.num_good = torch.tensor(0, device=device)
+        """Updates in a row without an overflow."""
+
+    def scale(self, loss: Tensor) -> Tensor:
+        """The loss, made larger."""
+        return loss * self.factor if self.enabled else loss
+
+    @torch.no_grad()
+    def unscale(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Make gradients, already summed over ranks, those of the loss itself."""
+        if self.enabled:
+            for weight in parameters:
+                if weight.grad is not None:
+                    own(weight.grad).mul_(1 / self.factor)
+
+    def update(self, finite: Tensor) -> None:
+        """Adapt the scale to whether the gradient was `finite`, a truth value on the device; nothing is waited for."""
+        if self.enabled:
+            self.num_good = torch.where(finite, self.num_good + 1, 0)
+            grows = self.num_good >= self.patience
+            self.factor = self.factor * torch.where(finite, torch.where(grows, 2.0, 1.0), 0.5)
+            self.num_good = torch.where(grows, 0, self.num_good)
+
+    def scalars(self) -> dict[str, float]:
+        """What a checkpoint holds of it."""
+        return {"scale": float(self.factor), "num_good": int(self.num_good)}
+
+    def restore(self, scalars: Mapping[str, float]) -> None:
+        """Go back to a checkpoint."""
+        self.factor.fill_(scalars["scale"])
+        self.num_good.fill_(scalars["num_good"])

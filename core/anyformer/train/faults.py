@@ -11,6 +11,7 @@
 * The smaller budget is kept to the end of the process. A resumed run begins with the one that was asked for: the device may
   be another, and if it is too large again, it is halved again.
 * The records of an update that is left out are tried one by one, so that the guilty one is named and not its neighbours.
+* On a GPU this is noticed when a line of the log is due, since no step waits for the device: a run may stop some steps late.
 * Buffers, such as the statistics of a batch norm, are put back before a step is done again and after one that is left out.
 """
 
@@ -26,11 +27,14 @@ from torch import Tensor, nn
 
 from anyformer.data.packs import collate, cut
 from anyformer.task import Sample
+from anyformer.train import gradient
+from anyformer.train.counts import Outcome
 from anyformer.train.drawing import Drawn
 from anyformer.train.where import where
 
 if TYPE_CHECKING:
     from anyformer.train.engine import Engine
+    from anyformer.train.parallel.world import World
 
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "bad_alloc")
 """What libraries say that have no error of their own for it."""
@@ -43,33 +47,60 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
 
 
-def gradient_that_fits(engine: Engine, drawn: Drawn) -> Tensor:
-    """The gradient of a step, as `Engine.gradient`; if memory runs out, from the beginning in micro-packs of half the size.
+def gradient_that_fits(engine: Engine, drawn: Sequence[Drawn]) -> gradient.Loss:
+    """Add the gradient of a step to the parameters; if memory runs out on a rank, all begin again in smaller micro-packs.
 
-    Raises `ValueError` if not even one sample fits.
+    Raises `ValueError` if not even one sample fits, or where weights are split over ranks: then the others are in the midst
+    of an exchange.
     """
+    totals = gradient.denominators(engine, drawn)
     while True:
+        found: Tensor | None = None
         try:
-            return engine.gradient(drawn.samples)
+            found = gradient.add_gradient(engine, drawn, totals)
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
         # Here the error is gone, and with it all that its frames held.
+        if engine.sharded and found is None:
+            raise ValueError(
+                f"out of memory at step {engine.step}, and where weights are split over processes a step cannot be done "
+                f"again; go on with a smaller training.tokens than {engine.budget:,}"
+            )
+        if engine.sharded or not engine.world.most([found is None])[0]:
+            assert found is not None
+            return gradient.over_ranks(engine, found, totals)
         engine.optimizer.zero_grad(set_to_none=True)
         engine.buffers.put_back()
         _release(engine.device)
-        tokens = _smaller(drawn.samples, engine.budget)
-        if tokens is None:
-            owner, sample = max(zip(drawn.owners, drawn.samples, strict=True), key=lambda pair: pair[1].cost)
-            raise ValueError(
-                f"out of memory at step {engine.step}: {where(engine.records, owner)} does not fit even alone, with "
-                f"{sample.cost:,} tokens; shorten it, or take a smaller trunk"
-            )
-        engine.tokens = tokens
+        engine.tokens = _smaller_budget(engine, drawn)
         engine.warn(
-            f"out of memory at step {engine.step}, which is done again in micro-packs of {tokens:,} tokens, as are all "
-            "after it; training.tokens can ask for that"
+            f"out of memory at step {engine.step}, which is done again in micro-packs of {engine.tokens:,} tokens, as are "
+            "all after it; training.tokens can ask for that"
         )
+
+
+def _smaller_budget(engine: Engine, drawn: Sequence[Drawn]) -> int:
+    """Half of the largest micro-pack on any rank. Raises `ValueError` if each holds one sample already."""
+    (cost,) = engine.world.most([max(_largest(each.samples, engine.budget) for each in drawn)])
+    if cost > 1:
+        return cost // 2
+    pairs = zip(engine.sources, drawn, strict=True)
+    samples = [
+        (sample.cost, source, owner)
+        for source, each in pairs
+        for sample, owner in zip(each.samples, each.owners, strict=True)
+    ]
+    longest, source, owner = max(samples, key=lambda one: one[0])
+    raise ValueError(
+        f"out of memory at step {engine.step}: {where(source.records, owner)} does not fit even alone, with "
+        f"{longest:,} tokens; shorten it, or take a smaller trunk"
+    )
+
+
+def _largest(samples: Sequence[Sample], tokens: int) -> int:
+    """Tokens of the largest micro-pack that can be cut further; 0 if there is none."""
+    return max((sum(sample.cost for sample in group) for group in cut(samples, tokens) if len(group) > 1), default=0)
 
 
 def _release(device: torch.device) -> None:
@@ -77,12 +108,6 @@ def _release(device: torch.device) -> None:
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
-
-
-def _smaller(samples: Sequence[Sample], tokens: int) -> int | None:
-    """A budget that cuts the largest micro-pack in two; None if each holds one sample already."""
-    cost = max((sum(sample.cost for sample in group) for group in cut(samples, tokens) if len(group) > 1), default=0)
-    return cost // 2 if cost > 1 else None
 
 
 @contextmanager
@@ -99,45 +124,50 @@ def in_memory(what: str) -> Iterator[None]:
         ) from None
 
 
-def skip(engine: Engine, drawn: Drawn, loss: Tensor) -> None:
-    """Count an update that is left out, for a loss or a gradient that is not finite, and say which records it was.
+def skip(engine: Engine, outcome: Outcome) -> None:
+    """Say which records made an update be left out, for a loss or a gradient that is not finite.
 
     Raises `ValueError` when there were as many in a row as the settings have patience for.
     """
-    engine.progress.skip()
     often = engine.progress.skipped_in_a_row
     stops = often >= engine.settings.patience
     # With fp16, a gradient that overflows under a finite loss is how the scale is found, and nobody's fault.
-    if not stops and (often > 1 or (engine.scaler.is_enabled() and bool(torch.isfinite(loss)))):
+    if not stops and (often > 1 or (engine.scaler.enabled and outcome.finite)):
         return
-    found = _guilty(engine, drawn)
-    some = f"{found[:8]}{' and more' if len(found) > 8 else ''}"
-    said = (
-        f"records {some} of the training part, counted from 0; the first of them is {where(engine.records, found[0])}"
-    )
+    tried = [one for rank in engine.world.collect(_guilty(engine, outcome.step)) for one in rank]
+    found = [said for said, is_guilty in tried if is_guilty] or [said for said, _ in tried]
+    said = f"{', '.join(found[:8])}{' and more' if len(found) > 8 else ''}"
     if stops:
         raise ValueError(
-            f"the gradient was not finite in {often} updates in a row; stopped at step {engine.step}, {said}; "
+            f"the gradient was not finite in {often} updates in a row; stopped at step {outcome.step}, at {said}; "
             "lower training.optimizer.lr, or look at these records"
         )
     engine.warn(
-        f"the gradient was not finite at step {engine.step}; the update is left out and counted as skipped; {said}"
+        f"step {outcome.step} was left out, for a gradient that is not finite, at {said}; the run stops after "
+        f"{engine.settings.patience} in a row"
     )
 
 
 @torch.no_grad()
-def _guilty(engine: Engine, drawn: Drawn) -> list[int]:
-    """Of a step's records, by index, those whose loss alone is not finite; all of them if there is none."""
-    head = engine.model[engine.component].head
-    found = []
+def _guilty(engine: Engine, step: int) -> list[tuple[str, bool]]:
+    """This rank's records of a step, and whether the loss of each alone is not finite: each is tried with today's weights.
+
+    Where weights are split over ranks no record is tried, since all ranks would have to try the same.
+    """
+    found: dict[tuple[int, int], bool] = {}
     engine.model.eval()  # a single sample has no statistics of a batch
-    for sample, owner in zip(drawn.samples, drawn.owners, strict=True):
-        parts, targets = collate([sample], engine.device)
-        if not bool(torch.isfinite(engine.loss(parts, targets, head.weigh(targets)))):
-            found.append(owner)
+    for course, (source, drawn) in enumerate(zip(engine.sources, engine.draw(step), strict=True)):
+        head = engine.model[source.component].head
+        for sample, owner in zip(drawn.samples, drawn.owners, strict=True):
+            found.setdefault((course, owner), False)
+            if not engine.sharded:
+                parts, targets = collate([sample], engine.device)
+                loss = engine.loss(source, parts, targets, head.weigh(targets))
+                found[course, owner] |= not bool(torch.isfinite(loss))
     engine.model.train()
-    engine.buffers.put_back()  # some layers keep statistics in any mode
-    return list(dict.fromkeys(found or drawn.owners))
+    if not engine.sharded:
+        engine.buffers.put_back()  # some layers keep statistics in any mode
+    return [(where(engine.sources[course].records, owner), guilty) for (course, owner), guilty in found.items()]
 
 
 class Buffers:
@@ -147,14 +177,19 @@ class Buffers:
         self._now = list(model.buffers())
         self._before: list[Tensor] = []
 
+    def share(self, world: World) -> None:
+        """Give all ranks those of the first."""
+        for buffer in self._now:
+            world.spread(buffer)
+
     def keep(self) -> None:
         """Remember them."""
         self._before = [buffer.clone() for buffer in self._now]
 
-    def put_back(self) -> None:
-        """Make them what they were."""
+    def put_back(self, where: Tensor | None = None) -> None:
+        """Make them what they were; with `where`, a truth value on the device, only if it is true."""
         for now, before in zip(self._now, self._before, strict=True):
-            now.copy_(before)
+            now.copy_(before if where is None else torch.where(where, before, now))
 
 
 def not_finite(tensors: Mapping[str, Tensor]) -> str | None:

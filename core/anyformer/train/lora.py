@@ -68,8 +68,8 @@ class Adapted(nn.Module):
         return layer
 
 
-def adapt(model: Model, component: str, settings: LoRA, seed: int) -> None:
-    """Put an adapter beside each target of the trunk, and freeze all but the adapters and the component's head.
+def adapt(model: Model, components: Sequence[str], settings: LoRA, seed: int) -> None:
+    """Put an adapter beside each target of the trunk, and freeze all but the adapters and the components' heads.
 
     A head that shares a weight with the embedding leaves that one frozen. A model with adapters is left as it is.
     Raises `ValueError` for a target that no linear layer of the trunk is called.
@@ -85,9 +85,10 @@ def adapt(model: Model, component: str, settings: LoRA, seed: int) -> None:
             new[name] = Adapter(down, torch.zeros(layer.out_features, settings.rank), settings.alpha / settings.rank)
         put(model, new, settings.dropout)
     model.requires_grad_(False)
-    below = {id(weight) for weight in [*model.trunk.parameters(), *model[component].embedding.parameters()]}
-    for weight in model[component].head.parameters():
-        weight.requires_grad_(id(weight) not in below)
+    for component in components:
+        below = {id(weight) for weight in [*model.trunk.parameters(), *model[component].embedding.parameters()]}
+        for weight in model[component].head.parameters():
+            weight.requires_grad_(id(weight) not in below)
     for _, layer in _adapted(model):
         layer.adapter_down.requires_grad_(True)
         layer.adapter_up.requires_grad_(True)

@@ -8,34 +8,45 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from anyformer.train.layer_decay import heights
+from anyformer.train.pieces import Stored, fill
 from anyformer.train.settings import AdamW, Constant, InverseSquareRoot, Linear, Optimizer, Schedule, WarmupStableDecay
 
 
 def optimizer_for(model: nn.Module, settings: Optimizer, layer_decay: float | None = None) -> torch.optim.Optimizer:
     """An optimizer over groups of one weight decay and one share of the learning rate, `share` in the group.
 
-    Without `layer_decay` there are two groups at most, those that decay first, and every share is 1.
+    Without `layer_decay` there are two groups at most, those that decay first, and every share is 1. What is spread over
+    processes stands in groups of its own, since the fused kernels take tensors of one kind.
     """
     named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     shares = dict.fromkeys(named, 1.0)
     if layer_decay is not None:
         found = heights([name for name, _ in model.named_parameters()])
         shares = {name: layer_decay ** (max(found.values()) - found[name]) for name in named}
-    members: defaultdict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
+    members: defaultdict[tuple[float, bool, str], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in named.items():
-        members[shares[name], parameter.ndim > 1].append(parameter)
+        spread = str(parameter.device_mesh) if isinstance(parameter, DTensor) else ""
+        members[shares[name], parameter.ndim > 1, spread].append(parameter)
     groups = [
-        {"params": members[share, decays], "share": share, "weight_decay": settings.weight_decay if decays else 0.0}
-        for share, decays in sorted(members, reverse=True)
+        {"params": members[key], "share": key[0], "weight_decay": settings.weight_decay if key[1] else 0.0}
+        for key in sorted(members, reverse=True)
     ]
     if isinstance(settings, AdamW):
         return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, eps=settings.epsilon, fused=True)
-    return torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, fused=True)
+    optimizer = torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, fused=True)
+    if settings.momentum:
+        # Torch begins with memory as it finds it, which stays if the first update is left out; and the kernel refuses a
+        # weight whose first gradient comes later than those of others.
+        for parameter in named.values():
+            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter, requires_grad=False)
+    return optimizer
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -86,11 +97,19 @@ def state_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[st
     }
 
 
-def load_state_tensors(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
-    """Put back what `state_tensors` gave."""
+def load_state_tensors(
+    optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, Stored | torch.Tensor]
+) -> None:
+    """Put back what `state_tensors` gave, whole or stored; of a parameter that is spread, its processes take their parts."""
     parameters = dict(model.named_parameters())
-    for path, tensor in tensors.items():
+    for path, given in tensors.items():
         name, _, key = path.rpartition("/")
         parameter = parameters[name]
-        # All of it, the count of steps included, stands beside the parameter: the fused kernels want it there.
-        optimizer.state[parameter][key] = tensor.to(parameter.device, copy=True)
+        if parameter.ndim and given.shape == parameter.shape:
+            state = torch.zeros_like(parameter, dtype=given.dtype, requires_grad=False)
+            fill(state, given)
+        else:
+            # All of it, the count of steps included, stands beside the parameter: the fused kernels want it there.
+            whole = given.read() if isinstance(given, Stored) else given
+            state = whole.to(parameter.device, copy=True)
+        optimizer.state[parameter][key] = state

@@ -10,6 +10,7 @@ import torch
 
 from anyformer import plugins
 from anyformer.artifact import Artifact, Bound, build_model, tokenizers_of
+from anyformer.data import at_hand
 from anyformer.data.packs import collate
 from anyformer.hints import did_you_mean
 from anyformer.nn.config import Trunk
@@ -79,15 +80,18 @@ def _chosen_ids(
 
 
 def new_task(
-    task: type[Task[Any, Any, Any]], settings: Settings, raw: Sequence[Any], start: Artifact | None
+    task: type[Task[Any, Any, Any]], settings: Settings, raw: Sequence[Any], start: Artifact | None, id: str = ""
 ) -> Task[Any, Any, Any]:
-    """A bound task: its tokenizers taken from `start` where they are of the same kind, else fitted; its state learned."""
+    """A bound task: its tokenizers taken from `start` where they are of the same kind, else fitted; its state learned.
+
+    Where several components of `start` have such a tokenizer, that of the one called `id` is taken first.
+    """
     tokenizers: dict[str, Tokenizer] = {}
     unfitted = []
     for name, reference in task.tokenizers.items():
         config = getattr(settings.tokenizers, name)
         kind = plugins.tokenizer(config.id) if config.id else resolve(reference)
-        found = _fitted(start, kind, config, f"tokenizers.{name}")
+        found = _fitted(start, id, kind, config, f"tokenizers.{name}")
         if found is None:
             found = kind(config)
             found.registered_id = plugins.tokenizer_id(config.id) if config.id else None
@@ -105,12 +109,12 @@ def new_task(
 
 
 def new_objective(
-    name: str, tokenizer_id: str, settings: Settings, raw: Sequence[Any], start: Artifact | None
+    name: str, tokenizer_id: str, settings: Settings, raw: Sequence[Any], start: Artifact | None, id: str = ""
 ) -> Objective:
-    """A bound objective: its tokenizer taken from `start` where it is of the same kind, else fitted on the raw items."""
+    """A bound objective: its tokenizer taken from `start` as `new_task` does, else fitted on the raw items."""
     kind = plugins.tokenizer(tokenizer_id)
     config = settings.tokenizers.tokenizer
-    tokenizer = _fitted(start, kind, config, "tokenizers.tokenizer")
+    tokenizer = _fitted(start, id, kind, config, "tokenizers.tokenizer")
     if tokenizer is None:
         tokenizer = kind(config)
         tokenizer.fit((raw_item(row) for row in raw), np.random.default_rng(settings.training.seed))
@@ -118,14 +122,14 @@ def new_objective(
     return OBJECTIVES[name](settings.config, tokenizer)
 
 
-def _fitted(start: Artifact | None, kind: type[Tokenizer], config: Any, where: str) -> Tokenizer | None:
-    """A tokenizer of this kind from the model that a run starts from.
+def _fitted(start: Artifact | None, id: str, kind: type[Tokenizer], config: Any, where: str) -> Tokenizer | None:
+    """A tokenizer of this kind from the model that a run starts from, first from its component of the same id.
 
     Raises `ValueError` if the settings ask for another configuration than it has.
     """
     if start is None:
         return None
-    for component in start.model.components:
+    for component in sorted(start.model.components, key=lambda component: component != id):
         for tokenizer in tokenizers_of(start.model[component].task).values():
             if type(tokenizer) is kind:
                 for field, declared in kind.Config.model_fields.items():
@@ -139,30 +143,46 @@ def _fitted(start: Artifact | None, kind: type[Tokenizer], config: Any, where: s
     return None
 
 
-def new_model(id: str, bound: Bound, settings: Settings, start: Artifact | None) -> tuple[Artifact, list[str]]:
-    """A model with one component, and a line for each thing that was taken from `start` or drawn anew."""
+def new_model(tasks: Mapping[str, Bound], settings: Settings, start: Artifact | None) -> tuple[Artifact, list[str]]:
+    """A model with a component for each task, and a line for each thing that was taken from `start` or drawn anew."""
     torch.manual_seed(settings.training.seed)
-    artifact = Artifact(build_model(settings.trunk, {id: bound}), settings.trunk)
-    return artifact, [] if start is None else _take_over(artifact, id, start)
-
-
-def _take_over(artifact: Artifact, id: str, start: Artifact) -> list[str]:
-    """Copy the trunk, and the embedding and head where they fit, from the model a run starts from."""
+    artifact = Artifact(build_model(settings.trunk, tasks), settings.trunk)
+    if start is None:
+        return artifact, []
     artifact.model.trunk.load_state_dict(start.model.trunk.state_dict())
     said = ["trunk: taken over"]
+    for id in tasks:
+        of = f" of {id}" if len(tasks) > 1 else ""
+        said += [f"{part}{of}: {how}" for part, how in _take_over(artifact, id, start).items()]
+    return artifact, said
+
+
+def _take_over(artifact: Artifact, id: str, start: Artifact) -> dict[str, str]:
+    """Copy embedding and head from the model a run starts from, where they fit; says what was done with each."""
     own = artifact.model[id]
+    said = {}
     for part in ("embedding", "head"):
         target = getattr(own, part)
         shapes = {name: tensor.shape for name, tensor in target.state_dict().items()}
-        for other in start.model.components:
+        said[part] = "new"
+        for other in _relatives(start, id, own.task):
             source = getattr(start.model[other], part).state_dict()
             if {name: tensor.shape for name, tensor in source.items()} == shapes:
                 target.load_state_dict(source)
-                said.append(f"{part}: taken over from {other}")
+                said[part] = f"taken over from {other}"
                 break
-        else:
-            said.append(f"{part}: new")
     return said
+
+
+def _relatives(start: Artifact, id: str, task: Any) -> list[str]:
+    """The start's components that one may take weights from, the nearest first: of several, its namesake and those whose
+    tokenizer it has taken over; the others speak of other data, even where their shapes are the same."""
+    ids = sorted(start.model.components, key=lambda other: other != id)
+    if len(ids) == 1:
+        return ids
+    mine = [*tokenizers_of(task).values()]
+    shared = {other for other in ids for one in tokenizers_of(start.model[other].task).values() if one in mine}
+    return [other for other in ids if other == id or other in shared]
 
 
 class Lengths(NamedTuple):
@@ -179,6 +199,7 @@ def check_records(bound: Bound, records: Sequence[Any], seed: int) -> Lengths:
 
     Raises `ValueError` for the first that cannot be used, so that nothing has been written by then.
     """
+    records = at_hand(records)
     spread = np.unique(np.linspace(0, len(records) - 1, min(CHECKED, len(records))).astype(int))
     rng = np.random.default_rng(seed)
     total = 0

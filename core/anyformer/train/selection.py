@@ -7,15 +7,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from anyformer.artifact import Bound, unique_tensors
 from anyformer.hints import did_you_mean
+from anyformer.nn import Model
 from anyformer.task import Task
+from anyformer.train.pieces import Stored, fill_all
 from anyformer.train.settings import Selection
 
 
@@ -26,11 +29,21 @@ def directions(bound: Bound) -> dict[str, bool]:
     return {name: metric.higher_is_better for metric in bound.metrics() for name in metric.names}
 
 
-class Best:
-    """The best weights so far. Raises `ValueError` for a metric that the task does not have."""
+def all_directions(model: Model, components: Sequence[str]) -> dict[str, bool]:
+    """The same for what learns together: with several components a score is called `<id>/<metric>`."""
+    found = {id: directions(model[id].task) for id in components}
+    if len(found) == 1:
+        return found[components[0]]
+    return {f"{id}/{name}": higher for id, known in found.items() for name, higher in known.items()}
 
-    def __init__(self, settings: Selection, bound: Bound) -> None:
-        known = directions(bound)
+
+class Best:
+    """The best weights so far, by one of the scores `known`: whether higher is better, by name, the deciding one first.
+
+    Raises `ValueError` for a score that is not among them.
+    """
+
+    def __init__(self, settings: Selection, known: Mapping[str, bool]) -> None:
         name = settings.metric if settings.metric is not None else next(iter(known))
         if name not in known:
             raise ValueError(
@@ -42,7 +55,7 @@ class Best:
         self.num_worse = 0
         """Evaluations in a row that were not better."""
         self.tensors: dict[str, Tensor] = {}
-        """The weights of the best score, on the CPU, where they are to be kept."""
+        """The weights of the best score, where they are to be kept."""
 
     def judge(self, model: nn.Module, step: int, scores: Mapping[str, float]) -> None:
         """Take in an evaluation of the model's present weights."""
@@ -52,7 +65,7 @@ class Best:
             return
         self.score, self.step, self.num_worse = score, step, 0
         if self.settings.keep == "best":
-            self.tensors = {name: tensor.to("cpu", copy=True) for name, tensor in _moving(model).items()}
+            self.tensors = {name: _room(tensor).copy_(tensor) for name, tensor in _moving(model).items()}
 
     def _better(self, score: float) -> bool:
         if math.isnan(score) or self.score is None:
@@ -81,10 +94,17 @@ class Best:
         """What a checkpoint holds of it beside the tensors."""
         return {"score": self.score, "step": self.step, "num_worse": self.num_worse}
 
-    def restore(self, scalars: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    def restore(self, scalars: Mapping[str, Any], tensors: Mapping[str, Stored | Tensor], model: nn.Module) -> None:
         """Go back to a checkpoint."""
         self.score, self.step, self.num_worse = (scalars[name] for name in ("score", "step", "num_worse"))
-        self.tensors = dict(tensors)
+        own = unique_tensors(model)
+        self.tensors = {name: _room(own[name]) for name in tensors}
+        fill_all(self.tensors, tensors, "the best weights of the checkpoint")
+
+
+def _room(tensor: Tensor) -> Tensor:
+    """Room for a copy: on the CPU, but for a tensor that is spread over processes, which stays where it is."""
+    return torch.empty_like(tensor, device=None if isinstance(tensor, DTensor) else "cpu", requires_grad=False)
 
 
 def _moving(model: nn.Module) -> dict[str, Tensor]:

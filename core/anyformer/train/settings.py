@@ -106,6 +106,15 @@ class Selection(Frozen):
     """Weights of the artifact."""
 
 
+class Parallel(Frozen):
+    """How the processes that `torchrun` has started share a run; those beyond shard x tensor hold copies."""
+
+    shard: int = Field(default=1, ge=1)
+    """Processes over which weights, gradients and the optimizer's state are split (FSDP2)."""
+    tensor: int = Field(default=1, ge=1)
+    """Processes over which each layer of the trunk is split (tensor parallelism)."""
+
+
 class Training(Frozen):
     """How a run learns."""
 
@@ -141,6 +150,10 @@ class Training(Frozen):
     """`cpu`, `cuda`, `cuda:1`; `auto`: a GPU if there is one."""
     compile: bool = False
     """Compile the trunk with torch.compile."""
+    parallel: Parallel = Parallel()
+    """Over several processes."""
+    workers: int = Field(default=0, ge=0)
+    """Processes that prepare records ahead; 0: this one does. The samples are the same with any number."""
     tensorboard: bool = False
     """Copy metrics.jsonl to RUN/tensorboard as TensorBoard events."""
     log_every: int = Field(default=10, ge=1)

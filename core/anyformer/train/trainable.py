@@ -1,7 +1,7 @@
 """Which weights a run trains: adapters and the head alone, or all but those that patterns freeze.
 
-* A pattern names a weight, or a module with all that is in it: `embedding`, `trunk.encoder.blocks.0`, `*.bias`. The
-  component's own parts are called `embedding` and `head`.
+* A pattern names a weight, or a module with all that is in it: `embedding`, `trunk.encoder.blocks.0`, `*.bias`. The parts
+  of the only component are called `embedding` and `head`; of several, `<id>.embedding` and `<id>.head`.
 * Frozen are weights. Dropout, and the running statistics of a batch norm, go on.
 """
 
@@ -18,14 +18,14 @@ from anyformer.train import lora
 from anyformer.train.settings import Training
 
 
-def choose_trainable(model: Model, component: str, settings: Training) -> None:
+def choose_trainable(model: Model, components: Sequence[str], settings: Training) -> None:
     """Add adapters where asked for, and freeze what is not to be trained; a second call changes nothing.
 
     Raises `ValueError` for a target or a pattern that names nothing, and if nothing is left to train.
     """
     if settings.lora is not None:
-        lora.adapt(model, component, settings.lora, settings.seed)
-    _freeze(model, component, settings.freeze)
+        lora.adapt(model, components, settings.lora, settings.seed)
+    _freeze(model, components, settings.freeze)
     if not any(weight.requires_grad for weight in model.parameters()):
         raise ValueError("training.freeze leaves no weight to train; leave a pattern out")
 
@@ -37,8 +37,8 @@ def trained(model: nn.Module) -> str | None:
     return None if moving == total else f"trained: {moving:,} of {total:,} weights, {moving / total:.2%}"
 
 
-def _freeze(model: Model, component: str, patterns: Sequence[str]) -> None:
-    own = f"components.{component}."
+def _freeze(model: Model, components: Sequence[str], patterns: Sequence[str]) -> None:
+    own = f"components.{components[0]}." if len(components) == 1 else "components."
     named = {name.removeprefix(own): weight for name, weight in model.named_parameters()}
     for pattern in patterns:
         found = [name for name in named if fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")]

@@ -176,7 +176,7 @@ def _copy(run: Run, folder: Path, start: Checkpoint) -> Path:
     page = run.settings
     page["settings"]["training"] |= {"log_every": 1, "log_samples": True, "save_every": None}
     (folder / "run.yaml").write_text(yaml.safe_dump(page, sort_keys=False, allow_unicode=True), "utf-8")
-    checkpoint.save(folder / "checkpoints", start.step, start.tensors, start.scalars, keep=1)
+    checkpoint.save(folder / "checkpoints", start.step, start.read(), start.scalars, keep=1)
     return folder
 
 
@@ -205,7 +205,7 @@ def _first_state(straight: Checkpoint, stopped: Checkpoint) -> str | None:
     names = dict.fromkeys([*straight.tensors, *stopped.tensors])
     for name in sorted(names, key=lambda name: list(GROUPS).index(name.partition("/")[0])):
         one, other = straight.tensors.get(name), stopped.tensors.get(name)
-        if one is None or other is None or not _same(one, other):
+        if one is None or other is None or not _same(one.read(), other.read()):
             group, _, own = name.partition("/")
             return f"the {GROUPS[group]} {own!r} after step {straight.step}"
     for name in dict.fromkeys([*straight.scalars, *stopped.scalars]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -14,10 +15,12 @@ import torch
 from anyformer import api, plugins
 from anyformer.artifact import Artifact
 from anyformer.hookspecs import hookimpl
+from anyformer.train.courses import Course
 from anyformer.train.engine import Engine
 from anyformer.train.prepare import task_settings
 from anyformer.train.run import Run
 
+sys.path.insert(0, str(Path(__file__).parent))  # for `processes`, which starts several ranks
 STEPS = 8
 """Of a run: two epochs of sixteen records, four a step."""
 
@@ -32,7 +35,7 @@ def new_engine(letters: ModuleType, new_letters_model: Callable[..., Artifact]) 
         model = new_letters_model(name, *overrides, rows=rows).model
         training = task_settings(plugins.task(id), [], overrides).training
         task: Any = model[id].task
-        return Engine(model, id, task.records(rows), training, torch.device("cpu"))
+        return Engine(model, [Course(id, task.records(rows))], training, torch.device("cpu"))
 
     return make
 

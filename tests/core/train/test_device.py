@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from anyformer.train import engine as engines
+from anyformer.train.device import LossScaler
 from anyformer.train.engine import Engine
 
 NewEngine = Callable[..., Engine]
@@ -17,7 +18,7 @@ NewEngine = Callable[..., Engine]
 
 def gradients(engine: Engine) -> dict[str, torch.Tensor]:
     engine.model.train()
-    engine.gradient(engine.samples(0))
+    engine.gradient(engine.draw(0))
     return {name: p.grad.clone() for name, p in engine.model.named_parameters() if p.grad is not None}
 
 
@@ -56,11 +57,12 @@ def fp16_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_scaled_loss_gives_the_gradient_of_the_loss(new_engine: NewEngine) -> None:
     still = ("trunk.encoder.dropout=0", "config.left_out=0")
     plain, scaled = new_engine("richest", *still), new_engine("richest", *still, "training.precision=fp16")
-    assert scaled.scaler.get_scale() == 2.0**16
-    scaled.scaler = torch.amp.GradScaler("cpu", init_scale=256.0)  # a loss of few labels overflows the default at once
+    assert float(scaled.scaler.factor) == 2.0**16
+    scaled.scaler.factor.fill_(256.0)  # a loss of few labels overflows the default at once
     for engine in (plain, scaled):
         engine.model.eval()
-        engine.gradient(engine.samples(0))
+        engine.gradient(engine.draw(0))
+        engine.scaler.unscale(engine.model.parameters())
     for (name, ours), theirs in zip(scaled.model.named_parameters(), plain.model.parameters(), strict=True):
         assert ours.grad is not None
         assert theirs.grad is not None
@@ -72,21 +74,30 @@ def test_a_scaled_loss_gives_the_gradient_of_the_loss(new_engine: NewEngine) -> 
 def test_an_overflow_halves_the_scale_and_is_skipped_and_the_scale_outlives_a_stop(new_engine: NewEngine) -> None:
     asked = ("richest", "training.precision=fp16", "training.log_every=1")
     engine = new_engine(*asked)
-    engine.scaler = torch.amp.GradScaler("cpu", init_scale=256.0)
+    engine.scaler.factor.fill_(256.0)
     engine.advance()
     run = engine.run
     poison: Any = lambda *given: {term: total * math.inf for term, total in run(*given).items()}  # noqa: E731
     engine.run = poison
     engine.advance()
     engine.run = run
-    assert (engine.scaler.get_scale(), engine.progress.skipped) == (128.0, 1)
+    assert (float(engine.scaler.factor), engine.progress.skipped) == (128.0, 1)
     engine.advance()
     resumed = new_engine(*asked)
     resumed.restore(engine.step, engine.tensors(), engine.scalars())
-    assert resumed.scaler.state_dict() == engine.scaler.state_dict()
+    assert resumed.scaler.scalars() == engine.scaler.scalars() == {"scale": 128.0, "num_good": 1}
     engine.advance()
     resumed.advance()
     assert all(torch.equal(a, b) for a, b in zip(engine.tensors().values(), resumed.tensors().values(), strict=True))
+
+
+def test_a_scale_grows_after_a_while_without_overflow() -> None:
+    scaler = LossScaler(torch.device("cpu"), enabled=True, scale=8.0, patience=3)
+    found = []
+    for finite in (True, True, False, True, True, True, True):
+        scaler.update(torch.tensor(finite))
+        found.append(float(scaler.factor))
+    assert found == [8, 8, 4, 4, 4, 8, 8]
 
 
 @pytest.mark.slow

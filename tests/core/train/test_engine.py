@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from anyformer.train.drawing import Drawn
 from anyformer.train.engine import Engine, choose_device
 
 NewEngine = Callable[..., Engine]
@@ -22,7 +23,7 @@ STILL = {
 def gradients(engine: Engine, tokens: int) -> dict[str, torch.Tensor]:
     engine.settings = engine.settings.model_copy(update={"tokens": tokens})
     engine.model.zero_grad()
-    engine.gradient(engine.samples(0))
+    engine.gradient(engine.draw(0))
     return {name: p.grad.clone() for name, p in engine.model.named_parameters() if p.grad is not None}
 
 
@@ -45,8 +46,8 @@ def test_the_loss_of_a_step_is_the_mean_over_its_labels(new_engine: NewEngine) -
     engine = new_engine("reverse", "training.tokens=20", *STILL["reverse"])
     engine.model.double().eval()
     samples = engine.samples(0)
-    loss = engine.gradient(samples).item()
-    alone = [engine.gradient([sample]).item() for sample in samples]
+    loss = engine.gradient([Drawn(samples)]).means_C.item()
+    alone = [engine.gradient([Drawn([sample])]).means_C.item() for sample in samples]
     counts = [len(sample.targets["labels"]) for sample in samples]
     assert len(set(counts)) > 1
     assert loss == pytest.approx(sum(a * n for a, n in zip(alone, counts, strict=True)) / sum(counts), rel=1e-12)
@@ -55,11 +56,11 @@ def test_the_loss_of_a_step_is_the_mean_over_its_labels(new_engine: NewEngine) -
 def test_dropout_is_a_function_of_the_step(new_engine: NewEngine) -> None:
     engine = new_engine()
     engine.model.train()
-    first = engine.gradient(engine.samples(0)).item()
+    first = engine.gradient(engine.draw(0)).means_C.item()
     torch.rand(17)
-    assert engine.gradient(engine.samples(0)).item() == first
+    assert engine.gradient(engine.draw(0)).means_C.item() == first
     engine.step = 1
-    assert engine.gradient(engine.samples(0)).item() != first
+    assert engine.gradient(engine.draw(0)).means_C.item() != first
 
 
 def test_lines_do_not_depend_on_stops(new_engine: NewEngine) -> None:
@@ -125,10 +126,11 @@ def test_too_many_in_a_row_stop_the_run(new_engine: NewEngine) -> None:
     engine.run = poison
     for _ in range(5):
         engine.advance()
-    records = [draw.index for draw in engine.order.step(5)]
-    with pytest.raises(ValueError, match="not finite in 3 updates in a row; stopped at step 5, records ") as raised:
+    (source,) = engine.sources
+    rows = ", ".join(f"row {draw.index + 1}" for draw in source.order.step(5))
+    with pytest.raises(ValueError, match="not finite in 3 updates in a row; stopped at step 5, at row ") as raised:
         engine.advance()
-    assert str(records) in str(raised.value)
+    assert rows in str(raised.value)
     assert "lower training.optimizer.lr" in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -156,12 +158,13 @@ def test_weights_that_overflowed_are_named(new_engine: NewEngine) -> None:
 def test_a_record_that_gives_no_sample(new_engine: NewEngine) -> None:
     """Its step goes on without it; a step of such records alone changes nothing and is no loss of zero."""
     engine = new_engine("richest", "training.records=12", "training.log_every=1")
-    learn = engine.learn
-    engine.learn = lambda record, rng: [] if record.input.text == engine.records[0].input.text else learn(record, rng)
+    (source,) = engine.sources
+    learn, first = source.learn, source.records[0].input.text
+    source.learn = lambda record, rng: [] if record.input.text == first else learn(record, rng)
     line = engine.advance()
     assert line is not None
     assert line["train/loss"] > 0
-    engine.learn = lambda record, rng: []
+    source.learn = lambda record, rng: []
     before = {name: tensor.clone() for name, tensor in engine.tensors().items()}
     line = engine.advance()
     assert line is not None

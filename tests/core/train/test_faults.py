@@ -16,8 +16,9 @@ import torch
 from anyformer import api
 from anyformer.data import open_data
 from anyformer.data.packs import cut
-from anyformer.data.steps import Draw
-from anyformer.train import checkpoint, drawing, faults, prepare
+from anyformer.data.steps import Draw, Order
+from anyformer.train import checkpoint, faults, prepare
+from anyformer.train.drawing import Source
 from anyformer.train.engine import Engine
 from anyformer.train.run import Run
 from anyformer.train.where import where
@@ -230,7 +231,7 @@ def test_bad_records_that_are_allowed_are_counted_once_and_the_first_is_told(spo
     assert warning.startswith(f"{spoilt}, line ")
     assert warning.endswith("; this record is left out, and up to 2 may be; the log counts bad_records")
     whole = checkpoint.load(run.folder / "checkpoints" / "00000008")
-    assert sorted(whole.scalars["progress"]["bad_records"]) == [4, 11]
+    assert sorted(whole.scalars["progress"]["bad_records"]["letters/richest"]) == [4, 11]
 
 
 def test_one_more_than_allowed_stops(spoilt: Path) -> None:
@@ -248,7 +249,8 @@ def test_the_count_outlives_a_stop(spoilt: Path, stopped_at: Any, assert_same: A
 def test_a_line_that_no_reader_can_read_is_not_named_twice(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "a"}\nnothing\n')
     rows = open_data(tmp_path / "a.jsonl")
-    drawn = drawing.draw(lambda record, rng: [], rows, [Draw(0, 1)], 0)
+    source = Source("letters/richest", lambda record, rng: [], rows, Order(0, 2, 1), seed=0)
+    drawn = source.learn_from([(0, Draw(0, 1))])
     assert list(drawn.bad) == [1]
     assert drawn.bad[1].startswith(f"{tmp_path / 'a.jsonl'}, line 2: this is no JSON")
 
@@ -271,9 +273,14 @@ def test_where_a_record_comes_from(letters: ModuleType, tmp_path: Path) -> None:
 # -- what is not finite
 
 
+def sample_of(engine: Engine, owner: int) -> Any:
+    (source,) = engine.sources
+    return source.learn(source.records[owner], np.random.default_rng(0))[0]
+
+
 def poisoned(engine: Engine, owner: int) -> None:
     """A head whose loss is not finite where one record's sample is in the pack."""
-    run, ids = engine.run, engine.learn(engine.records[owner], np.random.default_rng(0))[0].parts["source"]
+    run, ids = engine.run, sample_of(engine, owner).parts["source"]
 
     def wrong(parts: Any, *given: Any) -> Any:
         found = any(
@@ -288,14 +295,13 @@ def test_the_guilty_record_is_named_and_not_its_neighbours(new_engine: NewEngine
     rows = list({row["text"]: row for row in letters.words(20)}.values())
     engine = new_engine("reverse", *STILL, rows=rows)
     said = warnings_of(engine)
-    owner = engine.order.step(0)[3].index
+    owner = engine.sources[0].order.step(0)[3].index
     poisoned(engine, owner)
     line = engine.advance()
     assert line is not None
     assert line["skipped"] == 1
     assert said == [
-        "the gradient was not finite at step 0; the update is left out and counted as skipped; "
-        f"records [{owner}] of the training part, counted from 0; the first of them is row {owner + 1}"
+        f"step 0 was left out, for a gradient that is not finite, at row {owner + 1}; the run stops after 20 in a row"
     ]
     assert engine.model.training
 

@@ -1,7 +1,7 @@
 """A run that is killed at any moment and resumed ends as the undisturbed one: weights and optimizer bit for bit.
 
-* The kill is SIGKILL, from within: a counter over every step and all that writes (each sync, rename and removal) kills its
-  own process at a chosen count. So it falls into the middle of a save as often as between two steps.
+* The kill is SIGKILL, from within: at a chosen moment of all that are counted (see `anyformer.testing.faults`), steps
+  included. So it falls into the middle of a write or a save as often as between two steps.
 * The quick version forks this process for each attempt; the slow one kills the real shell, from within and by the clock.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import numpy as np
 import pytest
 
 from anyformer import api
+from anyformer.testing.faults import Moments, forked
 from anyformer.train.engine import Engine
 from anyformer.train.run import Run
 
@@ -30,27 +30,14 @@ STEPS = 80
 LONG = 1500
 """So that a quick machine does not finish before the tenth kill."""
 SETTINGS = [f"training.steps={STEPS}", "training.save_every=4", "training.log_every=3", "training.evaluate_every=10"]
-KILLER = '''"""Kills this process with SIGKILL at the KILL_AT-th sync, rename or removal."""
-import os, shutil, signal
+KILLER = '''"""Kills this process with SIGKILL at the KILL_AT-th moment of all that it writes."""
+import os
 
-left = int(os.environ.get("KILL_AT", "0"))
+if int(os.environ.get("KILL_AT", "0")):
+    from anyformer.testing.faults import Moments
 
-
-def counted(owner, name):
-    whole = getattr(owner, name)
-
-    def call(*given, **named):
-        global left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return whole(*given, **named)
-
-    setattr(owner, name, call)
-
-
-for owner, name in ((os, "fsync"), (os, "rename"), (os, "replace"), (os, "unlink"), (os, "rmdir"), (shutil, "rmtree")):
-    counted(owner, name)
+    watching = Moments(int(os.environ["KILL_AT"])).watching()
+    watching.__enter__()
 '''
 
 
@@ -72,67 +59,33 @@ def assert_same(folder: Path, whole: Path, num_steps: int = STEPS) -> None:
     assert {**scores[0], "model": ""} == {**scores[1], "model": ""}
 
 
-class Moments:
-    """Counts the moments at which a kill may fall, and kills at one of them."""
-
-    def __init__(self, kill_at: int = 0) -> None:
-        self.kill_at, self.count = kill_at, 0
-
-    def watch(self, patch: pytest.MonkeyPatch) -> None:
-        for owner, name in (
-            (os, "fsync"), (os, "rename"), (os, "replace"), (os, "unlink"), (os, "rmdir"), (Path, "open"),
-            (Path, "rename"), (Path, "replace"), (Path, "mkdir"), (shutil, "rmtree"), (Engine, "advance"),
-        ):  # fmt: skip
-            patch.setattr(owner, name, self._counted(getattr(owner, name)))
-
-    def _counted(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*given: Any, **named: Any) -> Any:
-            self.count += 1
-            if self.count == self.kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return call(*given, **named)
-
-        return counted
-
-
-def in_a_fork(call: Callable[[], Any], kill_at: int) -> int:
-    """The signal that ended a copy of this process which makes the call, or 0."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            Moments(kill_at).watch(pytest.MonkeyPatch())
-            call()
-            code = 0
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, "the run failed by itself"
-    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+def watched(call: Callable[[], Any], moments: Moments) -> int:
+    """Make a call whose steps count too."""
+    with moments.watching((Engine, "advance")):
+        call()
+    return 0
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_killed_again_and_again(
-    letters: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
-) -> None:
+def test_killed_again_and_again(letters: ModuleType, tmp_path: Path, seed: int) -> None:
     data = {"data": letters.words(24), "valid": letters.words(4, seed=1)}
 
     def begin(folder: Path) -> Run:
         return api.finetune("letters/richest", out=folder, overrides=SETTINGS, **data)
 
     moments = Moments()
-    with monkeypatch.context() as patch:
-        moments.watch(patch)
-        whole = begin(tmp_path / "whole")
+    watched(lambda: begin(tmp_path / "whole"), moments)
     folder = tmp_path / "run"
     kills = 0
     for share in np.random.default_rng(seed).uniform(0, 0.35, 5):
-        kill_at = 1 + int(share * moments.count)
         there = (folder / "run.yaml").exists()
-        kills += in_a_fork(lambda go_on=there: api.resume(folder, **data) if go_on else begin(folder), kill_at) > 0
+        go_on: Callable[[], Any] = (lambda: api.resume(folder, **data)) if there else (lambda: begin(folder))
+        code = forked(lambda go_on=go_on: watched(go_on, Moments(1 + int(share * len(moments.names)))))  # noqa: B023
+        assert code in (0, -signal.SIGKILL), "the run failed by itself"
+        kills += code != 0
     assert kills >= 4, "the run was over before it could be killed"
     run = api.resume(folder, **data)
-    assert_same(run.folder, whole.folder)
+    assert_same(run.folder, tmp_path / "whole")
 
 
 @pytest.mark.slow
@@ -160,7 +113,7 @@ def test_the_shell_killed_ten_times(letters: ModuleType, letters_folder: Path, t
     rng = np.random.default_rng(0)
     for attempt in range(10):
         by_clock = attempt % 2 == 1
-        process = start(folder, 0 if by_clock else int(rng.integers(1, 60)))
+        process = start(folder, 0 if by_clock else int(rng.integers(1, 200)))
         if by_clock:  # some time after it has begun to write
             before = (folder / "metrics.jsonl").stat().st_mtime_ns
             while process.poll() is None and (folder / "metrics.jsonl").stat().st_mtime_ns == before:

@@ -95,7 +95,7 @@ def test_peft_reads_ours(case: Any, home: nn.Module, base: Artifact, tmp_path: P
     places = layout(base, component)
     assert compare(base, home) < 1e-5
     settings = LoRA(rank=3, alpha=7, targets=case[3])
-    lora.adapt(base.model, component, settings, seed=0)
+    lora.adapt(base.model, [component], settings, seed=0)
     stir({name: weight for name, weight in base.model.named_parameters() if weight.requires_grad})
     adapter_files.write(tmp_path / "adapter", adapter_files.learned(base.model, settings), places)
     assert compare(base, home) > 1e-2
@@ -123,7 +123,7 @@ def test_there_and_back(base: Artifact, case: Any, tmp_path: Path) -> None:
     (component,) = base.model.components
     places, again = layout(base, component), api.load(tmp_path / "home")
     settings = LoRA(rank=2, targets=case[3])
-    lora.adapt(base.model, component, settings, seed=0)
+    lora.adapt(base.model, [component], settings, seed=0)
     stir({name: weight for name, weight in base.model.named_parameters() if weight.requires_grad})
     adapter_files.write(tmp_path / "adapter", adapter_files.learned(base.model, settings), places)
     adapter_files.read(tmp_path / "adapter", again.model, places)
@@ -141,7 +141,7 @@ def test_the_keys_are_those_that_peft_writes(tmp_path: Path) -> None:
     base = api.load(tmp_path / "home")
     (component,) = base.model.components
     places, settings = layout(base, component), LoRA(rank=3, alpha=5)
-    lora.adapt(base.model, component, settings, seed=0)
+    lora.adapt(base.model, [component], settings, seed=0)
     adapter_files.write(tmp_path / "ours", adapter_files.learned(base.model, settings), places)
     whole = ["classifier", "pooler.dense"]
     asked = peft.LoraConfig(r=3, lora_alpha=5, target_modules=["query", "value"], modules_to_save=whole)

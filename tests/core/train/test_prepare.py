@@ -227,7 +227,7 @@ def test_what_is_taken_over_is_said(
     settings: Settings = task_settings(richest, [], [], start.trunk)
     rows = [{"text": "ab", "label": label} for label in ("x", "y")]
     bound = new_task(richest, settings, rows, start)
-    artifact, said = new_model("letters/richest", bound, settings, start)
+    artifact, said = new_model({"letters/richest": bound}, settings, start)
     assert said == ["trunk: taken over", "embedding: taken over from letters/richest", "head: new"]
     ours, theirs = artifact.model.state_dict(), start.model.state_dict()
     same = [

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 import torch
@@ -124,36 +121,6 @@ def test_the_page_of_a_run(whole: Run) -> None:
     assert page["data"]["rows"] == 16
     assert len(page["data"]["fingerprint"]) == 64
     assert page["torch"] == str(torch.__version__)
-
-
-def test_nothing_in_a_run_is_a_pickle(
-    begin: Begin, letters: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stopped_at: StoppedAt
-) -> None:
-    """Neither written nor read: the functions raise, the interpreter's own hook listens, and the files are looked at."""
-    used: list[str] = []
-    listening = [True]
-    sys.addaudithook(lambda event, given: used.append(event) if listening[0] and event == "pickle.find_class" else None)
-
-    def refuse(*given: Any, **named: Any) -> Any:
-        raise AssertionError("pickle is used")
-
-    for owner, names in (
-        (pickle, ("dump", "dumps", "load", "loads", "Pickler", "Unpickler")),
-        (torch, ("save", "load")),
-    ):
-        for name in names:
-            monkeypatch.setattr(owner, name, refuse)
-    run = begin(tmp_path / "run", valid=letters.words(4, seed=2))
-    folder = stopped_at(run, tmp_path / "stopped", 3)
-    api.resume(folder, data=letters.words(16), valid=letters.words(4, seed=2))
-    api.pipeline(model=folder)({"text": "abba"})
-    listening[0] = False
-    assert used == []
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(files) > 20
-    for path in files:
-        start = path.read_bytes()[:4]
-        assert not start.startswith((b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")), path
 
 
 def test_scores_of_a_run(begin: Begin, letters: ModuleType, tmp_path: Path) -> None:

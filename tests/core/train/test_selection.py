@@ -13,12 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from anyformer import api, launch
+from anyformer import api, scoring
 from anyformer.objectives import OBJECTIVES
 from anyformer.train import checkpoint
 from anyformer.train.engine import Engine
 from anyformer.train.run import Run
-from anyformer.train.selection import Best
+from anyformer.train.selection import Best, directions
 from anyformer.train.settings import Selection
 
 NewEngine = Callable[..., Engine]
@@ -83,7 +83,7 @@ def test_with_an_average_a_resumed_run_ends_the_same(
 
 def test_the_artifact_has_the_averages(begin: Begin, tmp_path: Path) -> None:
     run = begin(tmp_path / "run", "training.ema=0.8")
-    saved = checkpoint.load(run.folder / "checkpoints" / f"{STEPS:08d}").tensors
+    saved = checkpoint.load(run.folder / "checkpoints" / f"{STEPS:08d}").read()
     given = load_file(run.model / "model.safetensors")
     assert not all(torch.equal(tensor, saved[f"model/{name}"]) for name, tensor in given.items())
     for name, tensor in given.items():
@@ -99,7 +99,7 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[float]], None]:
 
     def decide(scores: list[float]) -> None:
         monkeypatch.setattr(
-            launch, "_scores", lambda artifact, *given: {"accuracy": scores[steps_of(artifact.model)], "other": 0.0}
+            scoring, "scores", lambda artifact, *given: {"accuracy": scores[steps_of(artifact.model)], "other": 0.0}
         )
 
     def steps_of(model: Any) -> int:
@@ -112,7 +112,7 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[float]], None]:
 
 
 def weights_at(run: Run, step: int) -> dict[str, torch.Tensor]:
-    found = checkpoint.load(run.folder / "checkpoints" / f"{step:08d}").tensors
+    found = checkpoint.load(run.folder / "checkpoints" / f"{step:08d}").read()
     return {name.removeprefix("model/"): tensor for name, tensor in found.items() if name.startswith("model/")}
 
 
@@ -172,7 +172,7 @@ def test_the_direction_is_the_metric_s_own(new_engine: NewEngine) -> None:
 
     bound: Any = new_engine().model["letters/richest"].task
     bound.metrics = lambda: [Less()]
-    best = Best(Selection(metric="also"), bound)
+    best = Best(Selection(metric="also"), directions(bound))
     model = new_engine().model
     for step, score in enumerate([3.0, 2.0, 2.0, 2.5, 1.0]):
         best.judge(model, step, {"error": 0.0, "also": score})
@@ -181,7 +181,8 @@ def test_the_direction_is_the_metric_s_own(new_engine: NewEngine) -> None:
 
 def test_an_objective_has_its_loss(letters: ModuleType) -> None:
     objective = OBJECTIVES["next-token"]
-    best = Best(Selection(), objective(objective.Config(), letters.FixedLetters(letters.FixedLetters.Config())))
+    bound = objective(objective.Config(), letters.FixedLetters(letters.FixedLetters.Config()))
+    best = Best(Selection(), directions(bound))
     assert (best.metric, best.higher) == ("loss", False)
 
 

@@ -20,6 +20,7 @@ from anyformer import api, plugins
 from anyformer.cli import main
 from anyformer.task import Sample
 from anyformer.train import checkpoint, drawing, verify
+from anyformer.train.drawing import Drawn
 from anyformer.train.engine import Engine
 from anyformer.train.run import Run
 from anyformer.train.settings import Training
@@ -138,8 +139,9 @@ def test_other_samples(run: Run, broken: Any) -> None:
     """An order that forgets where it was."""
 
     def shift(engine: Engine) -> None:
-        learn = engine.learn
-        engine.learn = lambda record, rng: learn(record, np.random.default_rng(engine.step))
+        (source,) = engine.sources
+        learn = source.learn
+        source.learn = lambda record, rng: learn(record, np.random.default_rng(engine.step))
 
     broken(shift)
     found = tried(run)
@@ -221,9 +223,13 @@ def test_the_hash_covers_order_names_types_shapes_and_values() -> None:
         [sample("a", np.array([1, 2], np.int32))], [sample("a", [1]), sample("a", [2])],
         [sample("a", [2]), sample("a", [1])], [sample("a", [1, 2]), sample("a", [1, 2])],
     ]  # fmt: skip
-    hashes = [drawing.digest(each) for each in sets] + [drawing.digest(sets[1], "before")]
+    def hashed(samples: list[Sample], before: str = "") -> str:
+        places = list(range(len(samples)))
+        return drawing.chain(drawing.digests([Drawn(samples, places, places)]), before)
+
+    hashes = [hashed(each) for each in sets] + [hashed(sets[1], "before")]
     assert len(set(hashes)) == len(hashes)
-    assert drawing.digest([sample("a", [1, 2])]) == hashes[1]
+    assert hashed([sample("a", [1, 2])]) == hashes[1]
 
 
 def test_it_is_in_the_log_only_where_it_is_asked_for(run: Run, new_engine: Callable[..., Engine]) -> None:
@@ -237,7 +243,7 @@ def test_it_is_in_the_log_only_where_it_is_asked_for(run: Run, new_engine: Calla
     assert (other.advance() or {})["samples"] == hashes[2]
     del scalars["progress"]["samples"], scalars["progress"]["bad_records"]
     other.restore(engine.step, engine.tensors(), scalars)  # a checkpoint of an older version has neither
-    assert (other.progress.samples, other.progress.bad_records) == ("", [])
+    assert (other.progress.samples, other.progress.bad_records) == ("", {})
 
 
 # -- what cannot be verified
