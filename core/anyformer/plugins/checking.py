@@ -110,7 +110,7 @@ def _family(what: str, family: Any) -> Iterator[Problem]:
     )
     if problem is not None:
         yield problem
-    for name, architecture in family.architectures.items():
+    for name, architecture in family.served():
         _, problem = _attempt(f"{what}, {name}", lambda id=architecture.task: plugins.task(id), "correct its task")  # type: ignore[misc]
         if problem is not None:
             yield problem
