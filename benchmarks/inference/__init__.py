@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+OURS = "anyformer"
 CASES: dict[str, tuple[str, dict[str, float]]] = {
     "bert-mixed": ("encoders", {"fp32": 5.35, "bf16": 9.2, "int8": 12.8}),
     "bert-equal": ("encoders", {"fp32": 1.39, "bf16": 2.46, "int8": 3.5}),

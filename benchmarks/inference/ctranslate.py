@@ -29,7 +29,7 @@ def translator(home: Any, kind: str) -> Any:
         unk_token=names[UNKNOWN],
     )  # fmt: skip
 
-    class Converter(TransformersConverter):  # type: ignore[misc]
+    class Converter(TransformersConverter):
         """Words are the ids themselves."""
 
         def load_tokenizer(self, tokenizer_class: Any, model_name_or_path: str, **kwargs: Any) -> Any:

@@ -18,7 +18,7 @@ from benchmarks.inference.limits import Phase
 from benchmarks.inference.sides import Ours, compiled, lowered, read
 
 SIDES = {"detr": 640, "yolos": 512}
-LABELS = 91
+LABELS = {index: f"class {index}" for index in range(91)}
 
 
 def build(asked: Asked) -> Case:
@@ -48,7 +48,7 @@ def detr() -> nn.Module:
     """A new one; norms that begin at zero, at which a residual branch would be idle, are given a weight."""
     from transformers import DetrConfig, DetrForObjectDetection
 
-    home = DetrForObjectDetection(DetrConfig(num_labels=LABELS)).eval()
+    home = DetrForObjectDetection(DetrConfig(id2label=LABELS)).eval()
     for name, buffer in home.named_buffers():
         if name.endswith("weight") and not buffer.any():
             buffer.fill_(0.5)
@@ -61,7 +61,7 @@ def yolos() -> nn.Module:
 
     return YolosForObjectDetection(YolosConfig(
         hidden_size=192, num_hidden_layers=12, num_attention_heads=3, intermediate_size=768, image_size=[800, 1328],
-        use_mid_position_embeddings=False, num_labels=LABELS,
+        use_mid_position_embeddings=False, id2label=LABELS,
     )).eval()  # fmt: skip
 
 

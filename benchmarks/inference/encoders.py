@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,20 +33,22 @@ def build(asked: Asked) -> Case:
     lengths = MIXED if asked.name == "bert-mixed" else EQUAL
     home = BertModel(BertConfig(), add_pooling_layer=False).eval()
     texts = drawn(lengths, 1000, home.config.vocab_size)
-    theirs = {"transformers": lambda: padded(home, texts, len(texts))}
+    theirs = {"transformers": partial(padded, home, texts, len(texts))}
     low = lowered(home, asked.precision)
     if low is not None and low is not home:
-        theirs[f"transformers, {asked.precision}"] = lambda: padded(low, texts, len(texts))
+        theirs[f"transformers, {asked.precision}"] = partial(padded, low, texts, len(texts))
     if low is not None and asked.name == "bert-mixed":
-        theirs[f"transformers, {asked.precision}, sorted, {SUB_BATCH} at a time"] = lambda: padded(low, texts, SUB_BATCH)
+        theirs[f"transformers, {asked.precision}, sorted, {SUB_BATCH} at a time"] = partial(
+            padded, low, texts, SUB_BATCH
+        )
     elif low is not None and asked.precision != "int8" and not asked.quick:
         fast = compiled(low)
-        theirs[f"transformers, {asked.precision}, compiled and frozen"] = lambda: padded(fast, texts, len(texts))
+        theirs[f"transformers, {asked.precision}, compiled and frozen"] = partial(padded, fast, texts, len(texts))
     return of_texts(read(home, asked.precision), texts, "texts/s", len(texts), theirs)
 
 
 def of_texts(
-    ours: Ours, texts: Sequence[Array], unit: str, amount: float, theirs: dict[str, Callable[[], list[Tensor]]]
+    ours: Ours, texts: Sequence[Array], unit: str, amount: float, theirs: Mapping[str, Callable[[], list[Tensor]]]
 ) -> Case:  # fmt: skip
     """A case of ids in, vectors out."""
     return Case(

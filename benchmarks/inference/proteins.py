@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,10 +35,10 @@ def build(asked: Asked) -> Case:
         if name.endswith("inv_freq"):  # as the published files hold it
             buffer.copy_(buffer.half())
     proteins = [np.concatenate([[0], ids[2:], [2]]) for ids in drawn(LENGTHS[asked.name], 4, 24)]
-    theirs = {"transformers": lambda: padded(home, proteins, len(proteins), PADDING)}
+    theirs = {"transformers": partial(padded, home, proteins, len(proteins), PADDING)}
     low = lowered(home, asked.precision)
     if low is not None:
         if low is not home:
-            theirs[f"transformers, {asked.precision}"] = lambda: padded(low, proteins, len(proteins), PADDING)
-        theirs[f"transformers, {asked.precision}, one by one"] = lambda: padded(low, proteins, 1)
+            theirs[f"transformers, {asked.precision}"] = partial(padded, low, proteins, len(proteins), PADDING)
+        theirs[f"transformers, {asked.precision}, one by one"] = partial(padded, low, proteins, 1)
     return of_texts(read(home, asked.precision), proteins, "residues/s", sum(map(len, proteins)), theirs)

@@ -1,4 +1,4 @@
-"""PatchTST (Nie et al. 2022) in the shape of a published model of ETTh1: 128 windows of 7 channels to forecasts.
+"""PatchTST (Nie et al. 2022) in the paper's shape for ETTh1: 128 windows of 7 channels to forecasts.
 
 * Both sides start at the patches of scaled windows: scaling and cutting are the reader's work on ours.
 """
@@ -24,8 +24,9 @@ def build(asked: Asked) -> Case:
     from transformers import PatchTSTConfig, PatchTSTForPrediction
 
     home: Any = PatchTSTForPrediction(PatchTSTConfig(
-        num_input_channels=CHANNELS, context_length=512, patch_length=12, patch_stride=12, d_model=128, ffn_dim=512,
-        num_hidden_layers=3, num_attention_heads=16, prediction_length=96, pooling_type=None, do_mask_input=False,
+        num_input_channels=CHANNELS, context_length=336, patch_length=16, patch_stride=8, d_model=16, ffn_dim=128,
+        num_hidden_layers=3, num_attention_heads=4, pre_norm=False, prediction_length=96, pooling_type=None,
+        do_mask_input=False,
     )).eval()  # fmt: skip
     number, length = home.model.patchifier.num_patches, home.config.patch_length
     patches = torch.randn(WINDOWS, CHANNELS, number, length)

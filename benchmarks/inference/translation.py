@@ -42,7 +42,9 @@ def build(asked: Asked) -> Case:
         theirs[f"CTranslate2, {kind}"] = lambda: ctranslate.written(translator, sentences, beams, LENGTH)
     ours = read(home, asked.precision)
     notes = {name: note for name, note in ours.task.notes().items() if name != "end"}
-    samples = [Sample({"source": sentence, "target": np.array([VOCABULARY - 1])}, notes=notes) for sentence in sentences]
+    samples = [
+        Sample({"source": sentence, "target": np.array([VOCABULARY - 1])}, notes=notes) for sentence in sentences
+    ]
     options = Generation(max_new_tokens=LENGTH, num_beams=beams)
     return Case(
         "from ids of sentences to ids of translations", "sentences/s", SENTENCES,
@@ -61,7 +63,22 @@ def marian() -> Any:
         decoder_start_token_id=VOCABULARY - 1, forced_eos_token_id=None, bos_token_id=None,
     )).eval()  # fmt: skip
     home.generation_config.update(eos_token_id=None, bad_words_ids=[[VOCABULARY - 1]])
+    _vary(home)
     return home
+
+
+def _vary(home: Any) -> None:
+    """Let the sentence decide what is written: a new model writes one token after any text.
+
+    Within a translation it still repeats one, as the tied table answers with what it was given.
+    """
+    ids = torch.randint(2, VOCABULARY - 1, (4, LENGTH))
+    with torch.no_grad():
+        for name, parameter in home.named_parameters():
+            if parameter.ndim == 2 and not any(part in name for part in ("embed", "shared", "lm_head")):
+                parameter.mul_(3)
+        usual = home(input_ids=ids, decoder_input_ids=ids.flip(0)).logits.mean((0, 1))
+        home.final_logits_bias.copy_(-usual[None])
 
 
 def written(home: Any, ids: torch.Tensor, beams: int) -> list[list[int]]:

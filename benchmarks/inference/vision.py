@@ -23,7 +23,7 @@ def build(asked: Asked) -> Case:
     """The case of a name."""
     import timm
 
-    home = timm.create_model(NAMES[asked.name], pretrained=False).eval()
+    home: Any = timm.create_model(NAMES[asked.name], pretrained=False).eval()
     torch.nn.init.normal_(home.head.weight, std=0.02)  # a new one is zero
     pixels = torch.randn(IMAGES, 3, SIDE, SIDE)
     theirs = {"timm": partial(scores, home, pixels)}

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from anyformer import artifact as artifacts
-from anyformer import launch, plugins, starting
+from anyformer import asking, launch, plugins, starting
 from anyformer import mixture as mixtures
-from anyformer.artifact import OVER, Artifact
+from anyformer.artifact import Artifact
 from anyformer.data import open_data
 from anyformer.data.dataset import Dataset
 from anyformer.families.files import is_checkpoint
@@ -23,7 +23,6 @@ from anyformer.families.writing import write as write_checkpoint
 from anyformer.infer.evaluate import Evaluation
 from anyformer.infer.evaluate import evaluate as evaluate_records
 from anyformer.infer.pipeline import Pipeline
-from anyformer.objectives import OBJECTIVES
 from anyformer.parts import Begun, Part, reopened
 from anyformer.train import run as runs
 from anyformer.train import verify
@@ -54,23 +53,25 @@ def load(path: str | Path, device: str = "cpu", task: str | None = None) -> Arti
     return artifacts.load(folder, choose_device(device))
 
 
-def pipeline(task: str | None = None, *, model: str | Path | Artifact, device: str = "cpu") -> Pipeline:
+def pipeline(
+    task: str | None = None, *, model: str | Path | Artifact, device: str = "cpu", precision: str | None = None
+) -> Pipeline:
     """A task made callable: `pipeline("weather/rain-tomorrow", model="runs/rain")({"week": [...]})`.
 
     Args:
         task: full or bare id; without it, the only task of the model.
         model: a run folder, an artifact's folder, or a loaded model.
         device: `cpu`, `cuda`, or `auto`.
+        precision: `fp32`, `bf16`, `int8` or `fp16-weights`: the model is made ready for this machine, which takes a moment,
+            and answers sooner (see `evaluate` for what the low ones cost); None: as it was trained.
     """
-    if task is not None and task.partition(OVER)[0] not in OBJECTIVES:
-        task = plugins.task_id(task)
-    artifact = model if isinstance(model, Artifact) else load(model, device, task)
-    return Pipeline(artifact.model, artifact.component(task))
+    artifact = model if isinstance(model, Artifact) else load(model, device, asking.full(task))
+    return asking.asked(artifact, task, precision)
 
 
 def evaluate(
     task: str | None = None, *, model: str | Path | Artifact, data: Any, columns: Any = None, seed: int = 0,
-    device: str = "cpu", **options: Any,
+    device: str = "cpu", precision: str | None = None, **options: Any,
 ) -> Evaluation:  # fmt: skip
     """Score a model on data beside the task's baselines, with intervals and a verdict.
 
@@ -81,13 +82,17 @@ def evaluate(
         columns: as for `finetune`.
         seed: of the bootstrap.
         device: where the model runs.
+        precision: as for `pipeline`; fp32 answers the same records beside a lower one, and what it costs is in
+            `Evaluation.precision`.
         options: of the task's calls.
     """
-    asked = pipeline(task, model=model, device=device)
-    rows = open_data(data, columns)
+    artifact = model if isinstance(model, Artifact) else load(model, device, asking.full(task))
+    asked, wide = asking.asked(artifact, task, precision), asking.beside(artifact, task, precision)
+    records = asked.task.records(open_data(data, columns))
     return evaluate_records(
-        asked, asked.task.records(rows), model=str(_named(model)), data=str(_named(data)), seed=seed, **options
-    )
+        asked, records, model=str(_named(model)), data=str(_named(data)), seed=seed, precision=precision, wide=wide,
+        **options,
+    )  # fmt: skip
 
 
 def finetune(
@@ -123,7 +128,7 @@ def finetune(
         asked = {"kind": "task", "id": id, "model": _named(model), "preset": preset, "trunk": given.trunk_of}
         return launch.create(folder, asked, [Part(id, bound, rows)], chosen, begin)
 
-    return launch.together(folder, create, data, valid)
+    return launch.start(folder, create, lambda: (data, valid))
 
 
 def pretrain(
@@ -153,7 +158,11 @@ def pretrain(
             raise ValueError(
                 "a mixture names objective, tokenizer, data, valid and columns part by part; leave them out"
             )
-        return launch.together(folder, lambda: _create_mixture(mixture, folder, model, preset, settings, overrides))
+        given = mixture
+        return launch.start(
+            folder, lambda: _create_mixture(given, folder, model, preset, settings, overrides),
+            lambda: mixtures.data_of(mixtures.asked(given, launch.layers(settings), overrides)),
+        )  # fmt: skip
     if objective is None or tokenizer is None or data is None:
         raise ValueError("pretraining needs an objective, its tokenizer and data; or a mixture of several")
 
@@ -174,7 +183,7 @@ def pretrain(
             folder, asked | {"trunk": given.trunk_of}, [Part(objective, bound, rows)], chosen, begin
         )  # fmt: skip
 
-    return launch.together(folder, create, data, valid)
+    return launch.start(folder, create, lambda: (data, valid))
 
 
 def _create_mixture(

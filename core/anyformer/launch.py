@@ -32,7 +32,7 @@ from anyformer.train import checkpoint
 from anyformer.train import run as runs
 from anyformer.train.courses import Course, quotas
 from anyformer.train.engine import choose_device
-from anyformer.train.parallel.world import join, leave, lost, meet, require_fit, restarted
+from anyformer.train.parallel.world import job, join, leave, lost, meet, require_fit, restarted
 from anyformer.train.prepare import Lengths, check_records, new_model, try_out
 from anyformer.train.run import Run
 from anyformer.train.settings import Settings, Training
@@ -46,22 +46,21 @@ def layers(settings: Mapping[str, Any] | str | Path | None) -> list[Mapping[str,
     return [settings if isinstance(settings, Mapping) else read(Path(settings))]
 
 
-def together(folder: Path, begin: Callable[[], Begun], data: Any = None, valid: Any = None) -> Run:
+def start(folder: Path, make: Callable[[], Begun], rows: Callable[[], tuple[Any, Any]]) -> Run:
     """Let the first process begin a run, and all of them go on with it; alone, that is this process.
 
     Args:
         folder: of the run.
-        begin: checks everything and makes the folder; not called where `torchrun` has started the processes again.
-        data: what the run learns from, if it is in memory: the others open the run as a resume does.
-        valid: what it is scored on, likewise.
+        make: checks everything and makes the folder; not called where `torchrun` has started the processes again.
+        rows: what the run learns from and what it is scored on, as `resume` takes them: so the others open the run.
 
-    What `begin` raises is raised by all, so that none waits in vain.
+    What `make` raises is raised by all, so that none waits in vain.
     """
     world = meet()
     begun, problem = None, None
-    if world.leads and not (restarted() and (folder / "run.yaml").is_file()):
+    if world.leads and not _begun_before(folder):
         try:
-            begun = begin()
+            begun = make()
         except ValueError as error:
             if world.size == 1:
                 raise
@@ -70,11 +69,18 @@ def together(folder: Path, begin: Callable[[], Begun], data: Any = None, valid: 
         raise ValueError(told)
     checkpoint.require_shared(folder, world)
     if begun is None:
-        begun = reopened(Run(folder), data, valid)
+        begun = reopened(Run(folder), *rows())
     return go_on(Run(folder), *begun)
 
 
-def create(folder: Path, asked: Mapping[str, Any], parts: Sequence[Part], settings: Settings, begin: Beginning) -> Begun:
+def _begun_before(folder: Path) -> bool:
+    """Whether the folder holds a run that these processes began before `torchrun` started them again: not another's."""
+    return restarted() and (folder / "run.yaml").is_file() and Run(folder).settings.get("job") == job()
+
+
+def create(
+    folder: Path, asked: Mapping[str, Any], parts: Sequence[Part], settings: Settings, begin: Beginning
+) -> Begun:
     """Check everything and make the run's folder; returns what goes on.
 
     Args:
@@ -108,6 +114,7 @@ def create(folder: Path, asked: Mapping[str, Any], parts: Sequence[Part], settin
         "anyformer": version("anyformer"),
         "torch": str(torch.__version__),
         **asked,
+        **({"job": job()} if job() is not None else {}),
         **(told[0] if len(told) == 1 else {"parts": told}),
         "start": [*taken, *begin.said],
         "flops_per_token": _flops_per_token(artifact, courses, tokens, training),
@@ -136,16 +143,18 @@ def go_on(run: Run, artifact: Artifact, parts: Sequence[Part], training: Trainin
             run, artifact, [part.course for part in parts], training, periodic if scored else None,
             lambda found: layout(found, parts[0].id) if alone else None, world,
         )  # fmt: skip
-    if world.leads:
-        _finish(run, trained, parts)
-    world.wait()
+        if world.leads:
+            _finish(run, trained, parts, training)
+        world.wait()
     leave()
     return run
 
 
-def _finish(run: Run, trained: Artifact, parts: Sequence[Part]) -> None:
+def _finish(run: Run, trained: Artifact, parts: Sequence[Part], training: Training) -> None:
     """Evaluate, write the report and, last, the artifact: with it the run is finished."""
     scored, alone = [part for part in parts if len(part.data.valid)], len(parts) == 1
+    if training.parallel.shard * training.parallel.tensor == 1:  # what was split may not fit on one device
+        trained.model.to(choose_device(training.device))
     evaluations = {
         part.id: scoring.final(trained, part.id, part.held_out, run.folder, part.data.valid_name) for part in scored
     }
@@ -155,6 +164,7 @@ def _finish(run: Run, trained: Artifact, parts: Sequence[Part]) -> None:
     with writing("report.html", run.folder):
         report.write_run(run, [_shown(trained, part, evaluations.get(part.id)) for part in parts])
     with writing("the model", run.folder):
+        trained.model.to("cpu")
         artifacts.save(trained, run.model)
 
 

@@ -149,6 +149,12 @@ def opened(given: Asked, start: Artifact | None, preset: str | None, trunk: Arti
     return Opened([_part(one, mine, first) for one, mine in zip(learners, chosen, strict=True)], settings, first)
 
 
+def data_of(given: Asked) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the parts learn from and what they are scored on, as it was given, by id."""
+    learners = [_learner(place, entry) for place, entry in enumerate(_page(given).mixture)]
+    return {one.id: one.entry.data for one in learners}, {one.id: one.entry.valid for one in learners}
+
+
 def _page(given: Asked) -> Mixture:
     """The mixture with its overrides: `mixture.0.config.x=3` is for the first part."""
     common, own = [], []

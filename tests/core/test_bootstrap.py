@@ -95,3 +95,21 @@ def test_bootstrap_refuses():
 
 def test_an_interval_of_nothing_defined_is_nan():
     assert np.isnan(bootstrap.interval(Accuracy(), np.zeros((5, 2)), seed=0)["accuracy"]).all()
+
+
+@pytest.mark.parametrize("count", [1, 300, 40_000])
+@pytest.mark.parametrize("block", [1, 7])
+def test_a_store_scores_as_its_rows_do(count: int, block: int) -> None:
+    """From sums taken block by block, those in the file and those in memory."""
+    rows = np.random.default_rng(count).integers(0, 2, (count, 2)).astype(float)
+    rows[:, 1] = 1
+    store = bootstrap.RowStore(Accuracy())
+    for place, row in enumerate(rows.tolist()):
+        store.append(row)
+        if place == count // 2:
+            next(store.blocks())  # a look does not disturb what comes after
+    assert np.array_equal(np.concatenate(list(store.blocks())), rows)
+    assert np.array_equal(store.rows, rows)
+    assert store.scores() == pytest.approx(Accuracy().scores(rows))
+    (found,) = bootstrap.interval(Accuracy(), store, seed=0, draws=20, block=block).values()
+    assert found == pytest.approx(bootstrap.interval(Accuracy(), rows, seed=0, draws=20, block=block)["accuracy"])

@@ -16,6 +16,7 @@ from anyformer.metrics import (
     ExactMatch,
     MacroF1,
     Matthews,
+    OneNumber,
     Pearson,
     RowStore,
     Spearman,
@@ -133,6 +134,18 @@ def test_pairs_equal_scipy(pairs, ties):
         assert metric.scores(rows)[metric.names[0]] == pytest.approx(expected, rel=1e-9)
 
 
+def test_one_number_is_all_of_them_in_16_bytes(pairs):
+    predicted, true = ([*side, extra] for side, extra in zip(pairs, (7.0, None), strict=True))
+    rows = rows_of(OneNumber(), predicted, true, "value")
+    assert rows.itemsize * rows.shape[1] == 16
+    expected = {}
+    for metric in (Spearman(), Pearson(), R2(), SquaredError("value")):
+        expected |= metric.scores(rows_of(metric, predicted, true, "value"))
+    del expected["mse"]
+    assert OneNumber().scores(rows) == pytest.approx(expected, rel=1e-12)
+    assert OneNumber().scores(rows[:1])["mae"] == pytest.approx(abs(predicted[0] - true[0]))
+
+
 @pytest.mark.parametrize("metric", [R2(), Pearson(), Spearman()])
 def test_what_is_not_defined_is_nan(metric):
     with warnings.catch_warnings():
@@ -159,6 +172,7 @@ def cases(rng, labels, pairs):
         (SquaredError(), sums),
         (MacroF1(LABELS), places),
         (Matthews(LABELS), places),
+        (OneNumber(), numbers),
         (R2(), numbers),
         (Pearson(), numbers),
         (Spearman(), numbers),

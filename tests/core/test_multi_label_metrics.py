@@ -78,7 +78,10 @@ def test_what_is_not_defined_is_nan():
         warnings.simplefilter("error")
         for metric in (LabelRanking(["a"]), MultiLabelF1(["a"])):
             for unknown in ([], ["a"]):
-                output, target = SimpleNamespace(scores={"a": 0.0}, labels=[]), SimpleNamespace(labels=[], unknown=unknown)
+                output, target = (
+                    SimpleNamespace(scores={"a": 0.0}, labels=[]),
+                    SimpleNamespace(labels=[], unknown=unknown),
+                )
                 rows = np.array([metric.row(output, target)], dtype=metric.dtype)
                 assert all(np.isnan(value) for value in metric.scores(rows).values())
 

@@ -122,6 +122,24 @@ def page_of(
     return Page(path.read_text(encoding="utf-8"))
 
 
+def test_records_that_were_left_out_are_told(tmp_path: Path) -> None:
+    said = "records of the training part that cannot be used"
+    assert said not in page_of(tmp_path, picture=None).text
+    lines = [{**line, "bad_records": 3} for line in LINES]
+    assert f"left out3 {said}" in page_of(tmp_path, lines, picture=None).text
+
+
+def test_several_processes_are_told_and_have_their_peak_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "processes of the run" not in dict(environment({}))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda *given: "NVIDIA L4")
+    alone = devices.peak_of_run({"precision": "bf16"})
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert devices.peak_of_run({"precision": "bf16"}) == 4 * (alone or 0.0) > 0
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert dict(environment({}))["processes of the run"] == "4"
+
+
 def test_the_page_of_a_real_run(letters: ModuleType, tmp_path: Path) -> None:
     rows = letters.words(20)
     settings = {"training.steps": 6, "training.evaluate_every": 2}

@@ -25,3 +25,7 @@ StartOption = Annotated[str | None, typer.Option("--model", help="A model to sta
 PresetOption = Annotated[str | None, typer.Option("--preset", help="A named trunk; see: anyformer presets.")]
 ConfigOption = Annotated[str | None, typer.Option("--config", "-c", help="A YAML file of settings.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto.")]
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option("--precision", help="fp32, bf16, int8 or fp16-weights: make the model ready for this machine."),
+]

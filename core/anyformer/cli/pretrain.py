@@ -36,8 +36,8 @@ def command(
 ) -> int:
     """Train a trunk on data without labels, or on several tasks.
 
-    Either with an objective and its --tokenizer and --data, or with a mixture: a YAML file with a list `mixture` of tasks and objectives, each with its data, and with `trunk`
-    and `training` for all.
+    Either with an objective and its --tokenizer and --data, or with a mixture: a YAML file with a list `mixture` of tasks
+    and objectives, each with its data, and with `trunk` and `training` for all.
 
     The result is a model to start other tasks from: `anyformer finetune TASK --model OUT`; of a mixture, one that serves
     its tasks as well.

@@ -27,6 +27,7 @@ def command(
     *,
     model: Annotated[str, typer.Option("--model", help="A run's folder or a model's.")],
     device: given.DeviceOption = "cpu",
+    precision: given.PrecisionOption = None,
     json: Json = False,
 ) -> int:
     """Answer inputs with a model.
@@ -36,7 +37,7 @@ def command(
     """
     from anyformer.api import pipeline
 
-    asked = pipeline(task, model=model, device=device)
+    asked = pipeline(task, model=model, device=device, precision=precision)
     if fields:
         answer = asked(**_parse(fields, asked))
         _show(answer, json)

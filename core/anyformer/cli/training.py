@@ -26,18 +26,24 @@ def run_and_print(train: Callable[[], Any], json: bool) -> int:
     try:
         run = train()
     except Stopped as stopped:
-        note(str(stopped))
+        if _speaks():
+            note(str(stopped))
         return stopped.code
     finally:
         plugins.unregister(listener)
-    if os.environ.get("RANK", "0") != "0":
-        return 0  # of the processes of a run, the first one speaks
+    if not _speaks():
+        return 0
     if json:
         write_json({"run": str(run.folder), "model": str(run.model), "evaluation": run.scores})
         return 0
     _print_scores(run.scores)
     write(f"model: {run.model}   report: {run.folder / 'report.html'}")
     return 0
+
+
+def _speaks() -> bool:
+    """Of the processes of a run, the first one does."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _print_scores(scores: dict[str, Any]) -> None:

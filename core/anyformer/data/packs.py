@@ -33,19 +33,30 @@ def collate(samples: Sequence[Sample], device: torch.device | str | None = None)
 
     Raises `ValueError` if the samples do not have the same parts.
     """
-    return _lay([sample.parts for sample in samples], device), _lay([sample.targets for sample in samples], device)
+    packs: dict[tuple[int, ...], Pack] = {}  # parts of the same lengths, as ids and their labels, share one
+    parts, targets = [sample.parts for sample in samples], [sample.targets for sample in samples]
+    return lay(parts, device, packs), lay(targets, device, packs)
 
 
-def _lay(items: Sequence[Mapping[str, Array]], device: torch.device | str | None) -> Parts:
+def lay(
+    items: Sequence[Mapping[str, Array]], device: torch.device | str | None = None,
+    packs: dict[tuple[int, ...], Pack] | None = None,
+) -> Parts:  # fmt: skip
+    """Arrays by name of each item, as one part for each name; `packs` are those of lengths seen before."""
     names = list(items[0]) if items else []
     for item in items:
         if list(item) != names:
             raise ValueError(f"samples must have the same parts; one has {names}, another {list(item)}")
-    return {name: part([item[name] for item in items], device) for name in names}
+    return {name: part([item[name] for item in items], device, packs) for name in names}
 
 
-def part(arrays: Sequence[Array], device: torch.device | str | None = None) -> Part:
-    """Arrays [L, ...] as one part: values [T, ...] and how they split."""
+def part(
+    arrays: Sequence[Array], device: torch.device | str | None = None, packs: dict[tuple[int, ...], Pack] | None = None
+) -> Part:
+    """Arrays [L, ...] as one part: values [T, ...] and how they split. `packs` are those of lengths seen before."""
     values = torch.from_numpy(np.ascontiguousarray(np.concatenate(arrays)))
-    pack = Pack.of([len(array) for array in arrays], device)
-    return Part(values.to(device, non_blocking=True), pack)
+    lengths = tuple(map(len, arrays))
+    packs = {} if packs is None else packs
+    if lengths not in packs:
+        packs[lengths] = Pack.of(lengths, device)
+    return Part(values.to(device, non_blocking=True), packs[lengths])

@@ -125,10 +125,9 @@ class _Source:
         """The architecture that serves a task from this file. Raises `ValueError` where its weights are not there."""
         served: dict[str, Architecture] = {}
         for _, other in self.family.served():
-            if not other.when(self.theirs):
-                continue
             steps = families.whole_table(self.family, other, self.theirs, self.prefix)
-            if all(key in self.key_of for step in steps if step.kind == "weight" for key in step.theirs):
+            there = all(key in self.key_of for step in steps if step.kind == "weight" for key in step.theirs)
+            if there and other.when(self.theirs):
                 served.setdefault(other.task, other)
         if task not in served:
             raise ValueError(

@@ -8,6 +8,7 @@ Axis legend: B sequences, C numbers of one.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
@@ -19,6 +20,11 @@ from anyformer.nn.pack import Parts, Streams
 from anyformer.task import Prediction
 
 Miss = Literal["squared", "absolute", "huber"]
+
+
+_ERRORS: Mapping[Miss, Callable[..., Tensor]] = {
+    "squared": F.mse_loss, "absolute": F.l1_loss, "huber": F.huber_loss,
+}  # fmt: skip
 
 
 class Regression(SequenceHead):
@@ -48,8 +54,7 @@ class Regression(SequenceHead):
             found_BC = found_BC.float()
         true_BC = targets["values"].values.to(found_BC.dtype)
         known_BC = ~true_BC.isnan()
-        error = {"squared": F.mse_loss, "absolute": F.l1_loss, "huber": F.huber_loss}[self.miss]
-        return {"loss": error(found_BC[known_BC], true_BC[known_BC], reduction="sum")}
+        return {"loss": _ERRORS[self.miss](found_BC[known_BC], true_BC[known_BC], reduction="sum")}
 
     def split(self, output: Tensor, streams: Streams) -> list[Prediction]:
         """`values` [C] of each sequence."""

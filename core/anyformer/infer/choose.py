@@ -21,6 +21,11 @@ from anyformer.infer.draft import Draft, Proposal
 from anyformer.infer.options import Generation
 from anyformer.task import Array
 
+CHUNK = 64
+"""Ids of a chunk, where the best of many ids are looked for."""
+ROWS = 16
+"""Rows of scores that fit the processor's own memory."""
+
 
 def propose(logits_BV: Tensor, drafts: Sequence[Draft], options: Generation, num: int) -> list[list[Proposal]]:
     """Tokens that may follow each draft: the likeliest `num` with beams, best first; else the chosen one alone.
@@ -28,14 +33,67 @@ def propose(logits_BV: Tensor, drafts: Sequence[Draft], options: Generation, num
     The logits [B, V] may be changed in place.
     """
     scores_BV = logits_BV.to(torch.promote_types(logits_BV.dtype, torch.float32))
+    ruled = _have_rules(drafts, options)
     if options.num_beams > 1:
-        scores_BV = _ruled(scores_BV.log_softmax(-1), drafts, options)
-        best_BN, tokens_BN = (found.tolist() for found in scores_BV.topk(min(num, scores_BV.shape[-1])))
-        return [list(zip(*row, strict=True)) for row in zip(best_BN, tokens_BN, strict=True)]
-    scores_BV = _ruled(scores_BV, drafts, options)
-    tokens_B = _drawn(filtered(scores_BV, options), drafts) if options.sample else scores_BV.argmax(-1)
-    chosen_B = scores_BV.gather(1, tokens_B[:, None])[:, 0]
-    return [[pair] for pair in zip(chosen_B.tolist(), tokens_B.tolist(), strict=True)]
+        num = min(num, scores_BV.shape[-1])
+        if ruled:
+            best_BN, tokens_BN = likeliest(_ruled(scores_BV.log_softmax(-1), drafts, options), num)
+        else:  # the same for all tokens is subtracted from the best alone
+            best_BN, tokens_BN = likeliest(scores_BV, num)
+            best_BN = best_BN - _log_sums(scores_BV)
+        return [list(zip(*row, strict=True)) for row in zip(best_BN.tolist(), tokens_BN.tolist(), strict=True)]
+    sums_B1 = _log_sums(scores_BV) if options.log_probabilities else None
+    kept_BV = scores_BV.clone() if sums_B1 is not None and ruled else scores_BV
+    if ruled:
+        scores_BV = _ruled(scores_BV, drafts, options)
+    tokens_B = _drawn(filtered(scores_BV, options), drafts) if options.sample else _first(scores_BV)
+    chosen_B1 = scores_BV.gather(1, tokens_B[:, None])
+    if sums_B1 is not None:
+        own_B1 = kept_BV.gather(1, tokens_B[:, None]) - sums_B1
+        chosen_B1 = own_B1.masked_fill(chosen_B1 == -inf, -inf)
+    return [[pair] for pair in zip(chosen_B1[:, 0].tolist(), tokens_B.tolist(), strict=True)]
+
+
+def likeliest(scores_BV: Tensor, num: int) -> tuple[Tensor, Tensor]:
+    """The greatest `num` scores [B, num] and their ids, in order: first the best chunks of ids, then the best in them."""
+    size = scores_BV.shape[-1]
+    whole = size // CHUNK * CHUNK
+    if scores_BV.is_cuda or whole < 8 * num * CHUNK:
+        best = scores_BV.topk(num)
+        return best.values, best.indices
+    chunks_BCN = scores_BV[:, :whole].unflatten(1, (-1, CHUNK))
+    chosen_BC = chunks_BCN.amax(-1).topk(num, sorted=False).indices
+    found = chunks_BCN.gather(1, chosen_BC[:, :, None].expand(-1, -1, CHUNK)).flatten(1)
+    ids = (chosen_BC[:, :, None] * CHUNK + torch.arange(CHUNK)).flatten(1)
+    if whole < size:
+        found = torch.cat([found, scores_BV[:, whole:]], 1)
+        ids = torch.cat([ids, torch.arange(whole, size).expand(len(ids), -1)], 1)
+    best = found.topk(num)
+    return best.values, ids.gather(1, best.indices)
+
+
+def _log_sums(scores_BV: Tensor) -> Tensor:
+    """Log of the sum of exponentials [B, 1]: by the softmax of a few rows at a time, several times as fast as by itself."""
+    most_B1 = scores_BV.amax(-1, keepdim=True)
+    chances_B1 = torch.cat([rows.softmax(-1).amax(-1, keepdim=True) for rows in scores_BV.split(ROWS)])
+    return most_B1 - chances_B1.log()
+
+
+def _first(scores_BV: Tensor) -> Tensor:
+    """The likeliest id [B]. NumPy's argmax is many times as fast as that of PyTorch on the CPU."""
+    return scores_BV.argmax(-1) if scores_BV.is_cuda else torch.from_numpy(scores_BV.numpy().argmax(-1))
+
+
+def _have_rules(drafts: Sequence[Draft], options: Generation) -> bool:
+    """Whether a rule may change any score."""
+    return (
+        options.repetition_penalty != 1
+        or options.no_repeat_ngram_size > 0
+        or any(
+            draft.request.forced or draft.request.suppressed or len(draft.written) < options.min_new_tokens
+            for draft in drafts
+        )
+    )
 
 
 def _ruled(scores_BV: Tensor, drafts: Sequence[Draft], options: Generation) -> Tensor:
@@ -94,7 +152,7 @@ def filtered(scores_BV: Tensor, options: Generation) -> Tensor:
     if options.temperature != 1:
         scores_BV = scores_BV / options.temperature
     if options.top_k:
-        least_B1 = scores_BV.topk(min(options.top_k, scores_BV.shape[-1])).values[:, -1:]
+        least_B1 = likeliest(scores_BV, min(options.top_k, scores_BV.shape[-1]))[0][:, -1:]
         scores_BV = scores_BV.masked_fill(scores_BV < least_B1, -inf)
     if options.top_p < 1:
         ordered_BV, ids_BV = scores_BV.sort(descending=True, stable=True)

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Protocol
@@ -18,7 +18,8 @@ from anyformer.infer.options import Generation
 from anyformer.task import Array, Prediction, Rng, Sample
 
 Proposal = tuple[float, int]
-"""A token that may come next, and its score: its log probability where beams are searched; minus infinity is forbidden."""
+"""A token that may come next, and its score: minus infinity is forbidden. Where beams are searched or log probabilities are
+asked for, the score is one."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Request:
     """Step to the id that must come then; step -1 is the last that the limit allows, -2 the one before it."""
     suppressed: tuple[int, ...] = ()
     """Ids that are never chosen."""
+    stopped: Callable[[Array], bool] | None = None
+    """Whether an answer is over that has these ids [n] so far, for a reason that no single id is."""
 
     @classmethod
     def of(cls, sample: Sample, options: Generation) -> Request:
@@ -47,6 +50,7 @@ class Request:
             limit=min(options.max_new_tokens, int(notes.get("max_new_tokens", options.max_new_tokens))),
             forced={int(step): int(token) for step, token in notes.get("forced", {}).items()},
             suppressed=tuple(int(token) for token in notes.get("suppressed", ())),
+            stopped=notes.get("stopped"),
         )
 
     def forced_at(self, step: int) -> int | None:
@@ -64,8 +68,15 @@ class Draft:
     written: list[int] = field(default_factory=list)
     score: float = 0.0
     """Sum of the log probabilities of what is written, where beams are searched."""
+    log_probabilities: list[float] | None = None
+    """Of what is written, where they are asked for."""
     rng: Rng | None = None
     """Where tokens are drawn; each answer has its own, so that it does not depend on the others."""
+
+    @property
+    def ids(self) -> Array:
+        """What is written, int64 [n]."""
+        return np.array(self.written, np.int64)
 
     @property
     def last(self) -> bool:
@@ -108,13 +119,20 @@ class Singles:
             over = score == -inf or draft.ends(token)
             if score > -inf and token not in draft.request.ends:
                 draft.written.append(token)
+                if draft.log_probabilities is not None:
+                    draft.log_probabilities.append(score)
+                over = over or (draft.request.stopped is not None and draft.request.stopped(draft.ids))
             if not over:
                 going.append(draft)
         self.drafts = going
 
     def prediction(self) -> Prediction:
         """The answers in the order in which they were asked for."""
-        return prediction([np.array(draft.written, np.int64) for draft in self.all])
+        found = prediction([draft.ids for draft in self.all])
+        given = [draft.log_probabilities for draft in self.all if draft.log_probabilities is not None]
+        if given:
+            found.values["log_probabilities"] = np.concatenate([np.array(each, np.float64) for each in given])
+        return found
 
 
 def prediction(answers: Sequence[Array], scores: Sequence[float] | None = None) -> Prediction:
@@ -126,3 +144,20 @@ def prediction(answers: Sequence[Array], scores: Sequence[float] | None = None) 
         values["answers"] = np.concatenate(answers)
         values["lengths"] = np.array([len(answer) for answer in answers], np.int64)
     return Prediction(values)
+
+
+def settle(drafts: Sequence[Draft], slots: Sequence[int]) -> list[tuple[int, int]]:
+    """Give each draft a slot of its own among `slots`; returns the copies that it takes, (from, to).
+
+    No slot is both read and written, so the order of the copies does not matter.
+    """
+    named = {draft.slot for draft in drafts}
+    free = [slot for slot in slots if slot not in named]
+    copies = []
+    for draft in drafts:
+        if draft.slot in named:
+            named.remove(draft.slot)
+        else:
+            copies.append((draft.slot, free.pop()))
+            draft.slot = copies[-1][1]
+    return copies

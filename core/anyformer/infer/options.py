@@ -51,6 +51,12 @@ class Generation(Frozen):
     no_repeat_ngram_size: int = Field(default=0, ge=0)
     """No so many tokens in a row come twice, prompt included (Paulus et al. 2018); 0: no such rule."""
 
+    log_probabilities: bool = False
+    """Give the log probability of each token that is written, as the model has it before any rule or filter."""
+    at_once: int = Field(default=0, ge=0)
+    """Answers to write at the same time; the others wait, and join as these end. 0: as many as memory allows. The answers
+    are the same."""
+
     @field_validator("min_new_tokens")
     @classmethod
     def _fits(cls, value: int, info: ValidationInfo) -> int:
@@ -82,6 +88,14 @@ class Generation(Frozen):
             raise ValueError("acts on sampling only; set sample=true")
         return value
 
+    @field_validator("log_probabilities")
+    @classmethod
+    def _of_tokens(cls, value: bool, info: ValidationInfo) -> bool:
+        beams = info.data.get("num_beams", 1)
+        if value and beams > 1:
+            raise ValueError(f"num_beams={beams} scores whole answers, not tokens; set num_beams=1")
+        return value
+
     @field_validator("num_answers")
     @classmethod
     def _enough(cls, value: int, info: ValidationInfo) -> int:
@@ -104,3 +118,9 @@ def answers(prediction: Prediction) -> list[Array]:
         return [prediction.values["ids"]]
     ends = np.cumsum(prediction.values["lengths"])
     return np.split(prediction.values["answers"], ends[:-1])
+
+
+def log_probabilities(prediction: Prediction) -> list[float] | None:
+    """The log probability of each id of the best answer, where they were asked for."""
+    found = prediction.values.get("log_probabilities")
+    return None if found is None else [float(each) for each in found[: len(prediction.values["ids"])]]

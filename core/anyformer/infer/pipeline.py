@@ -3,6 +3,7 @@
 * Inputs are encoded as they come, gathered into packs by a budget of tokens, and answered in order; nothing is held beyond
   a pack, so an iterable may be larger than memory.
 * An answer does not depend on who shares the pack.
+* `tokens` shows the answer to one input as it is written.
 """
 
 from __future__ import annotations
@@ -34,6 +35,18 @@ class _Asked:
     input: Any
     samples: list[Sample] = field(default_factory=list)
     error: ValueError | None = None
+
+
+@dataclass(frozen=True)
+class Piece:
+    """An answer on its way."""
+
+    output: Any
+    """What is written so far, as an Output; nothing of its text will change."""
+    added: str
+    """What its first field of text has more than that of the piece before: never half a character."""
+    final: bool
+    """Whether it is the whole answer, as a call would give it."""
 
 
 class Pipeline:
@@ -90,6 +103,42 @@ class Pipeline:
             waiting.append(asked)
             cost += size
         yield from self._answers(waiting, chosen, errors)
+
+    def tokens(self, inputs: Any = None, /, **given: Any) -> Iterator[Piece]:
+        """The answer to one input, piece by piece, as tokens are written; the last piece is final.
+
+        Takes one input and options as a call does. An iterator that is not read to its end computes no further.
+
+        Raises `ValueError` where a call would, for a task that writes no tokens, and for beams, whose best may change.
+        """
+        from anyformer.infer.generate import follow, generate
+
+        if self._solve is not generate:
+            raise ValueError(f"{self.component} answers at once, not token by token; call the pipeline instead")
+        options = self.options(
+            **{name: given.pop(name) for name in list(given) if name in self.task.Options.model_fields}
+        )
+        if inputs is None:
+            self._refuse_unknown(given, "field", self.task.Input.model_fields)
+        else:
+            self._refuse_unknown(given, "option", ())
+        asked = self._ask(given if inputs is None else inputs, 0, options)
+        if asked.error is not None:
+            raise asked.error
+        if len(asked.samples) != 1:
+            raise ValueError(
+                f"{self.component} puts an answer together from {len(asked.samples)} parts; call the pipeline instead"
+            )
+        shown = ""
+        found = follow(self.model, self.component, asked.samples, options, [_seed(asked, 0, options)])
+        for _, prediction in found:
+            output = self._answer(asked, [prediction], options)
+            if isinstance(output, ValueError):
+                raise output
+            text = _text(output)
+            if prediction.final or text != shown:
+                yield Piece(output, text.removeprefix(shown), prediction.final)
+                shown = text
 
     def options(self, **given: Any) -> Any:
         """The options of a call, validated."""
@@ -167,6 +216,11 @@ class Pipeline:
                 return self.task.decode(asked.input, asked.samples, predictions, options)
         except ValueError as error:
             return error
+
+
+def _text(output: BaseModel) -> str:
+    """The first field of an Output that is text; none: the empty text."""
+    return next((value for value in dict(output).values() if isinstance(value, str)), "")
 
 
 def _seed(asked: _Asked, number: int, options: Any) -> int:

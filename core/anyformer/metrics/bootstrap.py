@@ -3,6 +3,7 @@
 * Of a record only its row is kept, in a `RowStore`: in memory while they are few, in a temporary file when they are many.
 * A draw is kept as how often each record occurs in it. A `Weighted` metric scores many draws at once; any other metric is
   given the rows of each draw, in their old order.
+* Sums of rows are taken as they are read, so that a metric that follows from sums never has all rows in memory.
 * In order of time, neighbours resemble one another, and drawing them one by one makes intervals too narrow. The moving-block
   bootstrap (Künsch 1989) draws runs of `block` consecutive records.
 * An interval is the middle 95 percent of the draws' scores. Draws without a defined score are left out.
@@ -10,6 +11,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
@@ -17,7 +19,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from anyformer.metrics.base import Weighted
+from anyformer.metrics.base import OfSums, Weighted
 from anyformer.task import Array, Metric, Rng
 
 Interval = tuple[float, float]
@@ -61,6 +63,7 @@ class RowStore:
         self._newest.extend(row)
         if len(self._newest) >= _IN_MEMORY:
             self._file = self._file or tempfile.TemporaryFile()  # noqa: SIM115 - closed with the store
+            self._file.seek(0, os.SEEK_END)
             self._file.write(self._newest)
             self._in_file += len(self._newest)
             self._newest = self._buffer()
@@ -76,11 +79,31 @@ class RowStore:
         numbers[self._in_file :] = self._newest
         return rows
 
+    def blocks(self) -> Iterator[Array]:
+        """What was kept, in order, [n, k] at a time."""
+        size = self.width * max(1, _IN_MEMORY // max(1, self.width))
+        for first in range(0, self._in_file, size):
+            assert self._file is not None
+            self._file.seek(first * self._newest.itemsize)
+            numbers = self._file.read(min(size, self._in_file - first) * self._newest.itemsize)
+            yield np.frombuffer(numbers, self.metric.dtype).reshape(-1, self.width)
+        if self._newest:
+            yield np.array(self._newest, self.metric.dtype).reshape(-1, self.width)
+
+    def scores(self) -> dict[str, float]:
+        """The scores of what was kept."""
+        if not isinstance(self.metric, OfSums):
+            return self.metric.scores(self.rows)
+        found = self.metric.of_sums(_sums(self, np.ones((1, len(self)))))
+        return {name: float(values[0]) for name, values in found.items()}
+
     def _buffer(self) -> array[float]:
         return array({"float64": "d", "float32": "f"}[self.metric.dtype])
 
 
-def interval(metric: Metric, rows: Array, *, seed: int, draws: int = 1000, block: int = 1) -> dict[str, Interval]:
+def interval(
+    metric: Metric, rows: Array | RowStore, *, seed: int, draws: int = 1000, block: int = 1
+) -> dict[str, Interval]:  # fmt: skip
     """Lower and upper end of each score of rows [N, k]; NaN where no draw had a defined score.
 
     `block` is the length of the runs that are drawn, at most half the rows. Raises `ValueError` for no rows.
@@ -101,16 +124,16 @@ def difference(
         raise ValueError(f"{len(rows)} and {len(others)} rows cannot be compared record by record")
     name = metric.names[0]
     ours, theirs = (
-        _scores(metric, each.rows if isinstance(each, RowStore) else each, np.random.default_rng(seed), draws, block)[
-            name
-        ]
+        _scores(metric, each, np.random.default_rng(seed), draws, block)[name]
         for each in (rows, others)  # of two stores, the rows of one are in memory at a time
     )
     return _middle(ours - theirs)
 
 
-def _scores(metric: Metric, rows: Array, rng: Rng, draws: int, block: int) -> dict[str, Array]:
+def _scores(metric: Metric, rows: Array | RowStore, rng: Rng, draws: int, block: int) -> dict[str, Array]:
     """Scores [draws] by name."""
+    if isinstance(rows, RowStore) and not isinstance(metric, OfSums):
+        rows = rows.rows
     if not len(rows):
         raise ValueError("there are no rows to draw from")
     if block < 1 or draws < 1:
@@ -119,11 +142,23 @@ def _scores(metric: Metric, rows: Array, rng: Rng, draws: int, block: int) -> di
     return {name: np.concatenate([scores[name] for scores in found]) for name in found[0]}
 
 
-def _score(metric: Metric, rows: Array, counts: Array) -> dict[str, Array]:
+def _score(metric: Metric, rows: Array | RowStore, counts: Array) -> dict[str, Array]:
+    if isinstance(rows, RowStore):
+        assert isinstance(metric, OfSums), "the rows of any other metric are in memory"
+        return metric.of_sums(_sums(rows, counts))
     if isinstance(metric, Weighted):
         return metric.weighted(rows, counts)
     found = [metric.scores(np.repeat(rows, count.astype(np.int64), axis=0)) for count in counts]
     return {name: np.array([scores[name] for scores in found]) for name in found[0]}
+
+
+def _sums(store: RowStore, counts: Array) -> Array:
+    """Column sums [R, k] of the rows of a store, of which row n counts `counts[r, n]` times."""
+    sums, first = np.zeros((len(counts), store.width)), 0
+    for rows in store.blocks():
+        sums += counts[:, first : first + len(rows)] @ rows.astype(np.float64, copy=False)
+        first += len(rows)
+    return sums
 
 
 def _counts(size: int, draws: int, block: int, rng: Rng) -> Iterator[Array]:
@@ -133,20 +168,28 @@ def _counts(size: int, draws: int, block: int, rng: Rng) -> Iterator[Array]:
     for first in range(0, draws, per_chunk):
         counts = np.empty((min(per_chunk, draws - first), size))
         for count in counts:
-            count[:] = _draw(size, block, rng)
+            _draw(count, block, rng)
         yield counts
 
 
-def _draw(size: int, block: int, rng: Rng) -> Array:
-    """How often each of `size` records occurs in runs of `block` drawn until there are `size`; the last run is cut short."""
+def _draw(count: Array, block: int, rng: Rng) -> None:
+    """Write how often each of N records occurs in runs of `block` drawn until there are N; the last run is cut short.
+
+    `count`, float64 [N], is all the memory it takes, but for a block of 1.
+    """
+    size = len(count)
     num_blocks = -(-size // block)
     starts = rng.integers(0, size - block + 1, num_blocks)
     if block == 1:
-        return np.bincount(starts, minlength=size)
+        count[:] = np.bincount(starts, minlength=size)
+        return
     lengths = np.full(num_blocks, block)
     lengths[-1] = size - block * (num_blocks - 1)
-    changes = np.bincount(starts, minlength=size + 1) - np.bincount(starts + lengths, minlength=size + 1)
-    return np.cumsum(changes[:-1])
+    ends = starts + lengths
+    count[:] = 0
+    np.add.at(count, starts, 1)
+    np.subtract.at(count, ends[ends < size], 1)
+    np.cumsum(count, out=count)
 
 
 def _middle(scores: Array) -> Interval:

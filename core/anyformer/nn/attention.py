@@ -17,6 +17,7 @@ from anyformer.nn.attend import attend, attention_maps
 from anyformer.nn.cache import Cache, Memory
 from anyformer.nn.layers import rotate
 from anyformer.nn.pack import Pack
+from anyformer.nn.single import read
 
 Watch = Callable[[int, int, Tensor], None]
 """Called with (layer, sequence, maps [H, L, S]), layer by layer; reduce at once, nothing is stored."""
@@ -99,8 +100,10 @@ class Attention(nn.Module):
             bias_HLS = bias_HLS[self.heads]
         if cache is None:
             return self._mix(q_THE, k_TKE, v_TKE, pack, pack.bounds, pack.offsets, bias_HLS, block, watch)
-        k_SKE, v_SKE, bounds = cache.write(block, k_TKE, v_TKE, pack)
-        return self._mix(q_THE, k_SKE, v_SKE, pack, bounds, None, bias_HLS, block, watch)
+        k_SKE, v_SKE, reads = cache.write(block, k_TKE, v_TKE, pack)
+        if reads.runs is not None and watch is None and not self.training:
+            return self.output(read(q_THE, k_SKE, v_SKE, reads.runs, bias_HLS, self.window, self.scale).flatten(1))
+        return self._mix(q_THE, k_SKE, v_SKE, pack, reads.bounds, reads.offsets, bias_HLS, block, watch)
 
     def cross(
         self,
@@ -111,20 +114,23 @@ class Attention(nn.Module):
         cache: Cache | None = None,
         block: int = 0,
     ) -> Float[Tensor, "T D"]:
-        """Cross-attention of [T, D] over a memory, to [T, D]; with a cache the memory is projected only once."""
+        """Cross-attention of [T, D] over a memory, to [T, D]; a cache keeps its keys and values for later passes."""
         q_THE = self.query_norm(self._heads(self.query(x_TD if position_TD is None else x_TD + position_TD)))
-        if cache is not None and block in cache.crossed:
-            k_SKE, v_SKE = cache.crossed[block]
+        if memory.stream is None:
+            assert cache is not None, "a memory without a stream is in the cache"
+            k_SKE, v_SKE, reads = cache.recall(block, pack)
+            if reads.runs is not None and not self.training:
+                return self.output(read(q_THE, k_SKE, v_SKE, reads.runs, None, self.window, self.scale).flatten(1))
+            return self._mix(q_THE, k_SKE, v_SKE, pack, reads.bounds, None, None, block, None)
+        read_SD, position_SD = memory.stream.x_TD, memory.stream.position_TD
+        if self.joined is None:
+            projected = self.key(read_SD if position_SD is None else read_SD + position_SD), self.value(read_SD)
         else:
-            read_SD, position_SD = memory.stream.x_TD, memory.stream.position_TD
-            if self.joined is None:
-                projected = self.key(read_SD if position_SD is None else read_SD + position_SD), self.value(read_SD)
-            else:
-                projected = self.joined(read_SD, position_SD)
-            k_SKE, v_SKE = (self._heads(each) for each in projected)
-            k_SKE = self.key_norm(k_SKE)
-            if cache is not None:
-                cache.crossed[block] = (k_SKE, v_SKE)
+            projected = self.joined(read_SD, position_SD)
+        k_SKE, v_SKE = (self._heads(each) for each in projected)
+        k_SKE = self.key_norm(k_SKE)
+        if cache is not None:
+            cache.keep(block, k_SKE, v_SKE, memory)
         return self._mix(q_THE, k_SKE, v_SKE, pack, memory.bounds, memory.offsets, None, block, None)
 
     def _mix(
@@ -142,7 +148,7 @@ class Attention(nn.Module):
                     )
         dropout = self.dropout if self.training else 0.0
         mixed_THE = attend(
-            q_THE,
+            q_THE.to(k_SKE.dtype),
             k_SKE,
             v_SKE,
             pack.bounds,
@@ -153,4 +159,4 @@ class Attention(nn.Module):
             dropout=dropout,
             **rules,
         )
-        return self.output(mixed_THE.flatten(1))
+        return self.output(mixed_THE.flatten(1).to(q_THE.dtype))

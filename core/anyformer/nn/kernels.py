@@ -38,11 +38,18 @@ def mix(q_HLE: Tensor, k_HLE: Tensor, v_HLE: Tensor, rules: Rules) -> tuple[Tens
         assert factors is not None
         return torch.matmul(weights * factors, v_HLE), None
     is_causal, mask = _additive(q_HLE, k_HLE, rules)
+    return fused(q_HLE, k_HLE, v_HLE, is_causal, mask, rules.scale)
+
+
+def fused(
+    q_HLE: Tensor, k_HLE: Tensor, v_HLE: Tensor, is_causal: bool, mask: Tensor | None, scale: float
+) -> tuple[Tensor, Tensor | None]:
+    """The device's fused kernel: as `mix`; the mask, [L, S] or [b or 1, H or 1, L, S], is added to the logits."""
     if q_HLE.device.type == "cpu":
         return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            q_HLE, k_HLE, v_HLE, 0.0, is_causal, attn_mask=mask, scale=rules.scale
+            q_HLE, k_HLE, v_HLE, 0.0, is_causal, attn_mask=mask, scale=scale
         )
-    return F.scaled_dot_product_attention(q_HLE, k_HLE, v_HLE, mask, 0.0, is_causal, scale=rules.scale), None
+    return F.scaled_dot_product_attention(q_HLE, k_HLE, v_HLE, mask, 0.0, is_causal, scale=scale), None
 
 
 def fused_gradients(

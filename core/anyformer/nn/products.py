@@ -7,6 +7,8 @@ Axis legend: T tokens, I inputs, O outputs.
 * Its operator is private to PyTorch: it is used if it gives the right numbers when it is first asked, and only for plain
   fp32 tensors outside of autocast, in products that are large enough. All else is `F.linear`.
 * The choice depends on shapes and on the machine, never on a clock: a run that is resumed takes the same kernels.
+* Queries, keys and values of one tensor are one product, of weights that are joined anew each time: smaller products are
+  slower, and the sum of their three gradients is a pass over memory of its own.
 * Compiled code calls it as an operator of its own, `anyformer::product`: the compiler knows it for constant weights only.
 """
 
@@ -21,6 +23,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from anyformer.nn.attention import Attention
+
 LEAST = 2**23
 """Multiplications below which calling oneDNN costs more than it saves."""
 LEAST_ROWS = 64
@@ -31,12 +35,18 @@ def speed_up(model: nn.Module) -> None:
     if serves():
         for layer in _layers(model):
             vars(layer)["forward"] = partial(_forward, layer)
+        for attention, crosses in _attentions(model):
+            if attention.joined is None:
+                vars(attention)["joined"] = partial(_projected, attention, crosses)
 
 
 def restore(model: nn.Module) -> None:
     """Undo `speed_up`."""
     for layer in _layers(model):
         vars(layer).pop("forward", None)
+    for attention, _ in _attentions(model):
+        if isinstance(attention.joined, partial):
+            vars(attention)["joined"] = None
 
 
 def linear(
@@ -91,8 +101,12 @@ def _gradients(
 ) -> tuple[Tensor, Tensor]:
     """Gradients of input and weight, those that are asked for; the others are empty."""
     grad_x = _product(grad_TO, weight_OI.t()) if of_x else grad_TO.new_empty(0)
-    rows = (grad_TO.flatten(0, -2).t(), x_TI.flatten(0, -2).t())
-    return grad_x, _product(*rows) if of_weight else grad_TO.new_empty(0)
+    if not of_weight:
+        return grad_x, grad_TO.new_empty(0)
+    grad_OT, x_IT = grad_TO.flatten(0, -2).t(), x_TI.flatten(0, -2).t()
+    # oneDNN copies its first operand where it is transposed: let that be the smaller one.
+    narrow = x_IT.shape[0] < grad_OT.shape[0]
+    return grad_x, _product(x_IT, grad_OT).t() if narrow else _product(grad_OT, x_IT)
 
 
 def _pays(x_TI: Tensor, weight_OI: Tensor) -> bool:
@@ -105,6 +119,33 @@ def _pays(x_TI: Tensor, weight_OI: Tensor) -> bool:
 
 def _forward(layer: nn.Linear, x_TI: Tensor) -> Tensor:
     return linear(x_TI, layer.weight, layer.bias)
+
+
+def _projected(attention: Attention, crosses: bool, x_TD: Tensor, position_TD: Tensor | None) -> list[Tensor]:
+    """The projections of an attention, as its `joined` gives them: in one product where that pays."""
+    layers: list[Any] = [attention.key, attention.value]
+    if not crosses:
+        layers = [attention.query, *layers]
+    if position_TD is None and all(map(_is_plain, layers)) and _pays(x_TD, layers[0].weight):
+        biased = [layer.bias is not None for layer in layers]
+        if all(biased) or not any(biased):
+            weight = torch.cat([layer.weight for layer in layers])
+            bias = torch.cat([layer.bias for layer in layers]) if biased[0] else None
+            return list(linear(x_TD, weight, bias).split([layer.out_features for layer in layers], -1))
+    placed_TD = x_TD if position_TD is None else x_TD + position_TD
+    return [*(layer(placed_TD) for layer in layers[:-1]), layers[-1](x_TD)]
+
+
+def _is_plain(layer: nn.Module) -> bool:
+    """Whether calling a layer is its product and nothing else: no adapter, no hook, nothing spread over processes."""
+    hooked = layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
+    return type(layer) is nn.Linear and type(layer.weight) in (Tensor, nn.Parameter) and not hooked
+
+
+def _attentions(model: nn.Module) -> list[tuple[Attention, bool]]:
+    """Those of a model, and whether each reads a memory."""
+    across = {id(getattr(block, "cross", None)) for block in model.modules()}
+    return [(part, id(part) in across) for part in model.modules() if isinstance(part, Attention)]
 
 
 def _layers(model: nn.Module) -> list[nn.Linear]:

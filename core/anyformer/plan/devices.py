@@ -32,14 +32,17 @@ def half_peak(name: str) -> float | None:
 
 
 def peak_of_run(training: Mapping[str, Any]) -> float | None:
-    """Peak of the GPU that a run with these settings (`training` of run.yaml) computes on.
+    """Peak of the GPUs that a run with these settings (`training` of run.yaml) computes on, one for each of its processes.
 
     None on a CPU, in fp32, whose peak depends on how the GPU rounds, and on a GPU that is not in the table.
     """
     import torch
 
+    from anyformer.train.parallel.world import started
+
     device, precision = training.get("device", "auto"), training.get("precision", "auto")
     if not torch.cuda.is_available() or not (device == "auto" or str(device).startswith("cuda")):
         return None
     half = precision in ("bf16", "fp16") or (precision == "auto" and torch.cuda.is_bf16_supported())
-    return half_peak(torch.cuda.get_device_name("cuda" if device == "auto" else device)) if half else None
+    peak = half_peak(torch.cuda.get_device_name("cuda" if device == "auto" else device)) if half else None
+    return None if peak is None else peak * started()

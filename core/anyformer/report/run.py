@@ -99,12 +99,15 @@ def environment(training: Mapping[str, Any] | None = None) -> list[tuple[str, st
     """
     import torch
 
+    from anyformer.train.parallel.world import started
+
     rows = [("python", platform.python_version()), ("torch", torch.__version__), ("numpy", version("numpy"))]
     rows += [(name, found) for name, found in sorted({"anyformer": version("anyformer"), **_plugins()}.items())]
     rows += [
         ("system", f"{platform.system()} on {platform.machine()}"),
         ("processors", number(os.cpu_count())),
         ("threads", number(torch.get_num_threads())),
+        *([("processes of the run", number(started()))] if started() > 1 else []),
     ]
     if torch.cuda.is_available():
         rows.append(("gpu", f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"))
@@ -190,6 +193,8 @@ def _facts(
         rows.append(("speed", ", ".join([*rates, *share])))
         if last["skipped"]:
             rows.append(("skipped", f"{number(last['skipped'])} updates, for a gradient that was not finite"))
+        if last.get("bad_records"):
+            rows.append(("left out", f"{number(last['bad_records'])} records of the training part that cannot be used"))
     rows += [("start", line) for line in asked.get("start") or []]
     return rows
 
@@ -200,7 +205,7 @@ def _data_facts(data: Dataset, part: Mapping[str, Any]) -> list[tuple[str, str]]
     held_out = f"{told['valid']:.0%} of the data" if isinstance(told["valid"], float) else data.valid_name
     both = f", {number(told['in_both'])} of them in the training part too" if told["in_both"] else ""
     rows = [
-        ("data", f"{told['data']}, {number(told['rows'])} rows"),
+        ("data", f"{told['data']}, {number(told['rows'])} rows" if told["rows"] is not None else told["stream"]),
         ("held out", f"{held_out}, {number(told['valid_rows'])} rows{both}"),
         ("tokens of a record", f"{part['tokens_per_record']:,g} on average"),
     ]

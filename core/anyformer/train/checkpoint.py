@@ -196,10 +196,10 @@ def _open(name: str, entry: TensorEntry, files: Mapping[str, Any]) -> Stored:
         except SafetensorError:
             raise ValueError(f"{piece.file} lacks its piece of the tensor {name!r}") from None
         shape = [stop - start for start, stop in piece.slices]
-        if (source.get_shape(), source[...].dtype) != (shape, dtype):
+        there = source.get_shape(), source[tuple(slice(0, 0) for _ in shape)].dtype
+        if there != (shape, dtype):
             raise ValueError(
-                f"{piece.file} has {name!r} with shape {source.get_shape()} and {source[...].dtype}; the manifest says "
-                f"{shape} and {dtype}"
+                f"{piece.file} has {name!r} with shape {there[0]} and {there[1]}; the manifest says {shape} and {dtype}"
             )
         found.append(Piece(piece.part, source))
     return Stored(tuple(entry.shape), dtype, tuple(found))

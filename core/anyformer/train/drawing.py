@@ -106,8 +106,12 @@ def admit(
     total = sum(map(len, met.values()))
     if new and total > allowed:
         if not allowed:
-            raise ValueError(f"{new[-1]}; mend it and start again, or let a run leave some out: training.bad_records=10")
-        raise ValueError(f"{total} records cannot be used, and training.bad_records allows {allowed}; the last: {new[-1]}")
+            raise ValueError(
+                f"{new[-1]}; mend it and start again, or let a run leave some out: training.bad_records=10"
+            )
+        raise ValueError(
+            f"{total} records cannot be used, and training.bad_records allows {allowed}; the last: {new[-1]}"
+        )
     if new and total == len(new):
         warn(f"{new[0]}; this record is left out, and up to {allowed} may be; the log counts bad_records")
     return met

@@ -71,6 +71,10 @@ class Engine:
         place(self.model, settings.parallel, self.world)
         self.sharded = settings.parallel.shard > 1
         products.speed_up(self.model)
+        self.weights = list(self.model.parameters())
+        self.trimmer = memory.Trimmer()
+        if self.device.type == "cpu":
+            memory.keep_pages()
         self.optimizer = optimizers.optimizer_for(self.model, settings.optimizer, settings.layer_decay)
         self.scaler = LossScaler(self.device, settings.precision == "fp16")
         self.average = None if settings.ema is None else Average(self.model, settings.ema)
@@ -99,7 +103,8 @@ class Engine:
         does not suffice for one sample.
         """
         started = time.perf_counter()
-        self.model.train()
+        if not self.model.training:  # it walks all modules, and only an evaluation changes it
+            self.model.train()
         drawn = self._next()
         self._admit(drawn)
         factor = optimizers.learning_rate_factor(self.settings.schedule, self.step, self.num_steps)
@@ -107,9 +112,9 @@ class Engine:
         optimizers.set_learning_rate(self.optimizer, rate)
         self.buffers.keep()
         loss = faults.gradient_that_fits(self, drawn)
-        sum_gradients(self.model.parameters(), self.world)
-        self.scaler.unscale(self.model.parameters())
-        norm = clip(self.model.parameters(), self.settings.clip, self.world)
+        sum_gradients(self.weights, self.world)
+        self.scaler.unscale(self.weights)
+        norm = clip(self.weights, self.settings.clip, self.world).to(self.device)
         with faults.in_memory("the state of the optimizer"):
             self._update(drawn, loss, norm)
         self.optimizer.zero_grad(set_to_none=True)
@@ -120,7 +125,7 @@ class Engine:
         if not due:
             return None
         assert outcome is not None
-        memory.trim()
+        self.trimmer()
         components, shares = zip(*((source.component, source.share) for source in self.sources), strict=True)
         return self.progress.line(outcome, components, shares, rate, self.seconds)
 

@@ -86,15 +86,15 @@ def _smaller_budget(engine: Engine, drawn: Sequence[Drawn]) -> int:
     if cost > 1:
         return cost // 2
     pairs = zip(engine.sources, drawn, strict=True)
-    samples = [
-        (sample.cost, source, owner)
+    own = [
+        (sample.cost, where(source.records, owner))
         for source, each in pairs
         for sample, owner in zip(each.samples, each.owners, strict=True)
     ]
-    longest, source, owner = max(samples, key=lambda one: one[0])
+    longest, said = max(engine.world.collect(max(own, default=(0, ""))))
     raise ValueError(
-        f"out of memory at step {engine.step}: {where(source.records, owner)} does not fit even alone, with "
-        f"{longest:,} tokens; shorten it, or take a smaller trunk"
+        f"out of memory at step {engine.step}: {said} does not fit even alone, with {longest:,} tokens; shorten it, or "
+        "take a smaller trunk"
     )
 
 

@@ -96,6 +96,7 @@ class Feed(Generic[T], Iterator[T]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
+
 def _start(draw: Callable[[int], Any], steps: range) -> tuple[BaseProcess, Connection]:
     """A worker, and the end of its pipe to read from."""
     context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 
 from anyformer.data import at_hand
-from anyformer.data.packs import collate, cut
+from anyformer.data.packs import collate, cut, lay
 from anyformer.data.steps import Draw, model_seed, record_rng
-from anyformer.nn import Parts
 from anyformer.task import Sample
 from anyformer.train.drawing import Drawn, Source
 
 if TYPE_CHECKING:
     from anyformer.train.engine import Engine
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -37,15 +37,18 @@ class Loss:
 
 
 def denominators(engine: Engine, drawn: Sequence[Drawn]) -> list[dict[str, Tensor]]:
-    """What the sums of each course are divided by, by term: over all its samples and all ranks, on the CPU."""
+    """What the sums of each course are divided by, by term: over all its samples and all ranks.
+
+    Targets are weighed on the CPU, so that the device need not hold those of a whole step.
+    """
     found: list[dict[str, Tensor]] = []
     for source, each in zip(engine.sources, drawn, strict=True):
         totals: dict[str, Tensor] = {}
         for group in cut(each.samples, engine.budget):
-            _, targets = collate(group)
+            targets = lay([sample.targets for sample in group])
             for term, weight in engine.model[source.component].head.weigh(targets).items():
                 totals[term] = totals[term] + weight if term in totals else weight
-        found.append(totals)
+        found.append({term: total.to(engine.device, non_blocking=True) for term, total in totals.items()})
     return found if engine.world.size == 1 else _over_ranks(engine, found)
 
 
@@ -64,7 +67,7 @@ def add_gradient(engine: Engine, drawn: Sequence[Drawn], totals: Sequence[Mappin
         for place in range(count):
             group = own[place] if place < len(own) else _spare(source, own)
             parts, targets = collate(group, engine.device)
-            torch.manual_seed(model_seed(engine.settings.seed, engine.step, micro_step, rank))
+            _seed(engine.device, model_seed(engine.settings.seed, engine.step, micro_step, rank))
             loss = engine.loss(source, parts, targets, totals[course])
             if place >= len(own):
                 loss = loss * 0
@@ -76,9 +79,15 @@ def add_gradient(engine: Engine, drawn: Sequence[Drawn], totals: Sequence[Mappin
 
 def over_ranks(engine: Engine, means_C: Tensor, totals: Sequence[Mapping[str, Tensor]]) -> Loss:
     """The loss of a step, from what each rank has of it."""
-    taught = [any(bool(total > 0) for total in of.values()) for of in totals]
-    taught_C = torch.tensor(taught, dtype=torch.float64).to(engine.device, non_blocking=True)
-    return Loss(engine.world.add(means_C), taught_C)
+    taught = [torch.stack(list(of.values())).amax() > 0 if of else means_C.new_zeros(()) for of in totals]
+    return Loss(engine.world.add(means_C), torch.stack([one.to(means_C) for one in taught]))
+
+
+def _seed(device: torch.device, seed: int) -> None:
+    """As `torch.manual_seed`, for the host and one device: that one formats the stack, for devices that are not there."""
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(seed)
 
 
 def mean_loss(sums: Mapping[str, Tensor], totals: Mapping[str, Tensor]) -> Tensor:
@@ -93,7 +102,7 @@ def _over_ranks(engine: Engine, own: Sequence[Mapping[str, Tensor]]) -> list[dic
         by_rank = engine.world.collect([list(of) for of in own])
         for course, source in enumerate(engine.sources):
             source.terms = source.terms or max((known[course] for known in by_rank), key=len)
-    zero = torch.zeros((), dtype=torch.float64)
+    zero = torch.zeros((), device=engine.device, dtype=torch.float64)
     pairs = list(zip(engine.sources, own, strict=True))
     flat = [of.get(term, zero).double() for source, of in pairs for term in source.terms]
     sums = iter(engine.world.add(torch.stack(flat)) if flat else ())

@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
 from torch.distributed.tensor import DTensor
 
 from anyformer.train.layer_decay import heights
+from anyformer.train.parallel.gradients import own
 from anyformer.train.pieces import Stored, fill
 from anyformer.train.settings import AdamW, Constant, InverseSquareRoot, Linear, Optimizer, Schedule, WarmupStableDecay
 
@@ -40,13 +42,34 @@ def optimizer_for(model: nn.Module, settings: Optimizer, layer_decay: float | No
     ]
     if isinstance(settings, AdamW):
         return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, eps=settings.epsilon, fused=True)
-    optimizer = torch.optim.SGD(groups, lr=settings.lr, momentum=settings.momentum, fused=True)
-    if settings.momentum:
-        # Torch begins with memory as it finds it, which stays if the first update is left out; and the kernel refuses a
-        # weight whose first gradient comes later than those of others.
-        for parameter in named.values():
-            optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter, requires_grad=False)
-    return optimizer
+    return _SGD(groups, lr=settings.lr, momentum=settings.momentum)
+
+
+class _SGD(torch.optim.SGD):
+    """Torch's kernel, over the parts of weights that this process holds: torch's own step refuses weights that are spread.
+
+    Momentum is 0 from the beginning. Torch begins with memory as it finds it, which would stay there if the first update is
+    left out, and it refuses a weight whose first gradient comes later than those of others.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], lr: float, momentum: float) -> None:
+        super().__init__(groups, lr=lr, momentum=momentum, fused=True)
+        for group in self.param_groups if momentum else ():
+            for weight in group["params"]:
+                self.state[weight]["momentum_buffer"] = torch.zeros_like(weight, requires_grad=False)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update, unless `found_inf`, on the device, is 1."""
+        for group in self.param_groups:
+            learned = [weight for weight in group["params"] if weight.grad is not None]
+            if learned:
+                buffers = [own(self.state[each]["momentum_buffer"]) for each in learned] if group["momentum"] else []
+                torch._fused_sgd_(
+                    [own(each) for each in learned], [own(each.grad) for each in learned], buffers,
+                    weight_decay=group["weight_decay"], momentum=group["momentum"], lr=group["lr"], dampening=0.0,
+                    nesterov=False, maximize=False, is_first_step=False, found_inf=getattr(self, "found_inf", None),
+                )  # fmt: skip
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -212,7 +212,9 @@ class _Work:
                 if due or engine.finished or received:
                     self.save()
                 if received:
-                    raise Stopped(received, f"stopped at step {engine.step}; go on with: anyformer resume {self.run.folder}")
+                    raise Stopped(
+                        received, f"stopped at step {engine.step}; go on with: anyformer resume {self.run.folder}"
+                    )
 
     def _evaluates(self) -> bool:
         """Whether the weights are scored after this step; the last are scored by whoever asked for the run, or compared
@@ -259,7 +261,12 @@ class _Work:
             if self.world.leads:
                 self.run.log.sync()
             path = checkpoint.save(
-                folder / "checkpoints", engine.step, engine.tensors(), engine.scalars(), engine.settings.keep, self.world
+                folder / "checkpoints",
+                engine.step,
+                engine.tensors(),
+                engine.scalars(),
+                engine.settings.keep,
+                self.world,
             )
         self.tell("checkpoint_saved", checkpoint=path)
 

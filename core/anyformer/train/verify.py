@@ -108,13 +108,16 @@ def in_another_process(folder: Path, step: int) -> None:
 
 def require_files(run: Run) -> None:
     """Raise `ValueError` if the run's data was given in memory, where no other process finds it."""
-    told = run.settings.get("data")
-    for name in ("data", "valid"):
-        if isinstance(told, Mapping) and told.get(name) == IN_MEMORY:
-            raise ValueError(
-                f"the run's {name} was in memory, where the copies of {run.folder} cannot read it; "
-                "write the rows to a file (.jsonl) and verify a run on that"
-            )
+    page = run.settings
+    for part in page.get("parts", [page]):
+        told = part.get("data")
+        for name in ("data", "valid"):
+            if isinstance(told, Mapping) and told.get(name) == IN_MEMORY:
+                of = f"{part['id']}: " if part is not page else ""
+                raise ValueError(
+                    f"{of}the run's {name} was in memory, where the copies of {run.folder} cannot read it; "
+                    "write the rows to a file (.jsonl) and verify a run on that"
+                )
 
 
 def verify(

@@ -55,7 +55,7 @@ def times(given: Any, each: str = "value") -> Array:
         if given.ndim == 1 and given.dtype in (np.dtype("M8[s]"), np.dtype(np.float64)):
             return given
         given = given.astype(str).tolist()
-    found = Moments(each)
+    found = Moments(len(given), each)
     found.add(given)
     return found.values()
 
@@ -63,13 +63,13 @@ def times(given: Any, each: str = "value") -> Array:
 class Moments:
     """A column of dates, times or numbers, read piece by piece: the same as if it were read at once."""
 
-    def __init__(self, each: str) -> None:
-        """`each` is what an error calls an item."""
-        self.each = each
+    def __init__(self, size: int, each: str) -> None:
+        """`size` is how many items come in all, `each` what an error calls one."""
+        self.size, self.each = size, each
         self.count = 0
         """Items read so far."""
-        self._read: dict[str, list[Array]] = {name: [] for name in _READERS}
-        """What was read, by the ways of reading that fit all items so far."""
+        self._read: dict[str, Array | None] = dict.fromkeys(_READERS)
+        """What was read [size], by the ways of reading that fit all items so far."""
         self._first: Any = ""
         self._furthest: tuple[int, Any] = (0, "")
         """How many items the last way to fail had read, and the one it could not."""
@@ -80,10 +80,12 @@ class Moments:
             self._first = items[0]
             if isinstance(items[0], np.datetime64) or _DAY.fullmatch(str(items[0]).strip()):
                 del self._read[_INDEX]  # eight digits such as 20160701 are left to be a date
-        for name in list(self._read):
+        for name, values in list(self._read.items()):
             found, wrong = _READERS[name](items)
             if wrong is None:
-                self._read[name].append(found)
+                values = np.empty(self.size, found.dtype) if values is None else values
+                values[self.count : self.count + len(items)] = found
+                self._read[name] = values
                 continue
             del self._read[name]
             if name != _INDEX and self.count + wrong >= self._furthest[0]:
@@ -97,11 +99,10 @@ class Moments:
 
     def values(self) -> Array:
         """All items as datetime64[s] (UTC) or float64 [N]. Raises `ValueError` if two ways of reading them differ."""
-        for name in (_INDEX, _ISO):
-            if name in self._read:
-                return np.concatenate(self._read[name])
-        fits = [np.concatenate(pieces) for pieces in self._read.values()]
-        if any((other != fits[0]).any() for other in fits):
+        assert self.count == self.size, "all items were read"
+        fits = [values for values in self._read.values() if values is not None]
+        chosen = next(iter(self._read))
+        if chosen not in (_INDEX, _ISO) and any((other != fits[0]).any() for other in fits):
             first = str(self._first).strip()
             raise ValueError(f"{first!r} may be month/day or day/month; write dates as YYYY-MM-DD")
         return fits[0]

@@ -26,8 +26,7 @@ def complete(moments: Array, name: str, gaps: str, limit: int) -> Array:
     `name` is what the user calls the column. Raises `ValueError` naming the first row that is out of order, that stands
     twice, that falls between two steps, or before which rows are missing (under "fill": more than `limit`).
     """
-    ticks = moments.astype(np.float64)
-    intervals = np.diff(ticks)
+    intervals = np.diff(moments).astype(np.float64, copy=False)
     _check_order(moments, intervals, name)
     if len(intervals) < 2:
         return moments
@@ -37,7 +36,8 @@ def complete(moments: Array, name: str, gaps: str, limit: int) -> Array:
     _check_between(moments, intervals, step, name)
     pieces, start = [], 0
     for row in (np.flatnonzero(intervals > longest) + 1).tolist():
-        missing = _missing(ticks[row - 1], ticks[row], step, weekdays)
+        before, here = moments[row - 1 : row + 1].astype(np.float64).tolist()
+        missing = _missing(before, here, step, weekdays)
         if gaps != "fill" or len(missing) > limit:
             raise ValueError(_gap(moments, row, len(missing), step, name, gaps, limit))
         whole = missing if moments.dtype == np.float64 else missing.round().astype(moments.dtype)

@@ -4,7 +4,7 @@ Axis legend: C series, N rows.
 
 * Two arrays of the same shape: `found` keeps missing values as NaN (targets and scores use it, so nothing invented is ever
   scored), `filled` has none (the look-back reads it). They are one array where nothing is missing.
-* Rows are read a few thousand at a time, so that the file as Python objects is never in memory.
+* Rows are read a thousand at a time, so that the file as Python objects is never in memory.
 * Filling only carries the last value forward, so no value ever comes from the future.
 """
 
@@ -27,7 +27,7 @@ TIME_NAMES = ("date", "datetime", "timestamp", "time", "t")
 MISSING = frozenset({"", ".", "-", "na", "n/a", "nan", "null", "none"})
 """Texts that stand for a missing value, in lower case."""
 
-ROWS = 4096
+ROWS = 1024
 """Rows that are read at once."""
 
 
@@ -54,19 +54,26 @@ class Table:
         row at fault, what was found there and what to do.
         """
         found_CN = np.stack(list(series.values()))
+        return cls.checked(tuple(series), found_CN, moments, gaps, limit, time_name)
+
+    @classmethod
+    def checked(
+        cls, names: tuple[str, ...], found_CN: Array, moments: Array | None, gaps: str, limit: int, time_name: str
+    ) -> Table:
+        """As `of`, from columns that are one array."""
         rows: Array | None = None
         if moments is not None:
             whole = complete(moments, time_name, gaps, limit)
             if len(whole) > len(moments):
                 places = np.searchsorted(whole, moments)
-                found_CN, sparse_CN = np.full((len(series), len(whole)), np.nan), found_CN
+                found_CN, sparse_CN = np.full((len(names), len(whole)), np.nan), found_CN
                 found_CN[:, places] = sparse_CN
                 rows, moments = np.searchsorted(moments, whole) + 1, whole
         filled_CN = found_CN
         if np.isnan(found_CN).any():
             rows = np.arange(1, found_CN.shape[1] + 1) if rows is None else rows
-            filled_CN = _fill(found_CN, tuple(series), rows, gaps, limit)
-        return cls(tuple(series), found_CN, filled_CN, moments)
+            filled_CN = _fill(found_CN, names, rows, gaps, limit)
+        return cls(names, found_CN, filled_CN, moments)
 
     def __len__(self) -> int:
         return int(self.found_CN.shape[1])
@@ -93,7 +100,7 @@ def read_table(raw: Sequence[Mapping[str, Any]], columns: Sequence[str], time: s
     if not chosen:
         raise ValueError(f"no column of numbers to forecast; the data has {listed(names)}")
     found_CN = np.empty((len(chosen), len(raw)))
-    moments = Moments("row")
+    moments = Moments(len(raw), "row")
     for begin in range(0, len(raw), ROWS):
         rows = [raw[place] for place in range(begin, min(begin + ROWS, len(raw)))]
         if time_name is not None:
@@ -101,12 +108,11 @@ def read_table(raw: Sequence[Mapping[str, Any]], columns: Sequence[str], time: s
                 moments.add([row.get(time_name) for row in rows])
         for values_N, name in zip(found_CN, chosen, strict=True):
             values_N[begin : begin + len(rows)] = _column([row.get(name) for row in rows], name, begin)
-    series = dict(zip(chosen, found_CN, strict=True))
-    if time_name is None:
-        return Table.of(series, None, gaps, limit)
-    with _at(time_name):
-        whole = moments.values()
-    return Table.of(series, whole, gaps, limit, time_name)
+    whole = None
+    if time_name is not None:
+        with _at(time_name):
+            whole = moments.values()
+    return Table.checked(tuple(chosen), found_CN, whole, gaps, limit, time_name or "")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from anyformer.infer.options import Generation, answers
+from anyformer.infer.options import Generation, answers, log_probabilities
 from anyformer.task import Array, Data, Frozen, Metric, Prediction, Record, Rng, Rows, Sample, Task
 from anyformer_nlp import bigrams
 from anyformer_nlp.continuations import Halved, held_back, num_shared
@@ -60,6 +60,8 @@ class Continuation(Data):
     """The model ended it; a stop string did; it is as long as it may be. None: more is to come."""
     alternatives: list[str] = []
     """The other answers, where `num_answers` asks for more than one; of beams, the best first."""
+    log_probabilities: list[float] | None = None
+    """Of each token of the answer, before it is cut at a stop; where they are asked for."""
 
 
 class TextGeneration(Task[Prompt, Truth, Continuation]):
@@ -137,7 +139,9 @@ class TextGeneration(Task[Prompt, Truth, Continuation]):
                 f"'text' has {len(prompt):,} tokens; this model reads and writes {self.config.context:,} in all, so give "
                 f"{self.config.context - 1:,} at most"
             )
-        return [Sample({"target": prompt}, notes={"end": self._end, "max_new_tokens": room})]
+        stops = {"stopped": lambda ids: any(stop in self._text(prompt, ids, False) for stop in options.stop)}
+        notes = {"end": self._end, "max_new_tokens": room, **(stops if options.stop else {})}
+        return [Sample({"target": prompt}, notes=notes)]
 
     def learn(self, record: Record[Prompt, Truth], rng: Rng) -> list[Sample]:
         """One sample: `target` is all but the end, `labels` the token after each, `IGNORED` within the prompt.
@@ -181,7 +185,8 @@ class TextGeneration(Task[Prompt, Truth, Continuation]):
         """The ids as text, cut before the first stop string; of a stream, the text that no later piece will change."""
         (sample,), (prediction,) = samples, predictions
         best, *others = (self._answer(sample, ids, prediction.final, options) for ids in answers(prediction))
-        return best.model_copy(update={"alternatives": [other.text for other in others]})
+        texts = [other.text for other in others]
+        return best.model_copy(update={"alternatives": texts, "log_probabilities": log_probabilities(prediction)})
 
     def metrics(self) -> list[Metric]:
         """chrF of what is written, the share of right next words, and the share of answers equal to the truth."""
@@ -233,8 +238,8 @@ class TextGeneration(Task[Prompt, Truth, Continuation]):
             return Continuation(text=text[: min(found)], ended="stop")
         if not final:
             return Continuation(text=text[: len(text) - held_back(text, options.stop)])
-        limit = min(options.max_new_tokens, sample.notes["max_new_tokens"])
-        return Continuation(text=text, ended="end" if len(ids) < limit else "limit")
+        is_short = len(ids) < min(options.max_new_tokens, sample.notes["max_new_tokens"])
+        return Continuation(text=text, ended="end" if is_short else "limit")
 
     def _text(self, prompt: Array, ids: Array, final: bool) -> str:
         """What ids add to the text of a prompt: by themselves they would lose the space they begin with."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from anyformer.infer.options import Generation
+from anyformer.infer.options import Generation, log_probabilities
 from anyformer.task import Array, Data, Frozen, Metric, Prediction, Record, Rng, Sample, Task
 from anyformer_nlp import lexicon
 
@@ -49,6 +49,8 @@ class Translated(Data):
 
     text: str
     """The translation; empty for an empty text."""
+    log_probabilities: list[float] | None = None
+    """Of each token of it, where they are asked for."""
 
 
 class Translation(Task[Source, Reference, Translated]):
@@ -165,7 +167,8 @@ class Translation(Task[Source, Reference, Translated]):
         if not input.text.strip():
             return Translated(text="")
         (prediction,) = predictions
-        return Translated(text=self.tokens["text"].decode(prediction.values["ids"], final=prediction.final))
+        text = self.tokens["text"].decode(prediction.values["ids"], final=prediction.final)
+        return Translated(text=text, log_probabilities=log_probabilities(prediction))
 
     def metrics(self) -> list[Metric]:
         """BLEU and chrF as sacrebleu computes them, and the share of answers equal to the truth."""

@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from anyformer.infer.beam import Beams
-from anyformer.infer.draft import Draft, Request
-from anyformer.infer.generate import settle
+from anyformer.infer.draft import Draft, Request, settle
 from anyformer.infer.options import Generation
 from anyformer.nn import Cache, Pack
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from anyformer.infer.choose import filtered, propose, repeating
+from anyformer.infer.choose import filtered, likeliest, propose, repeating
 from anyformer.infer.draft import Draft, Request
 from anyformer.infer.options import Generation, answers
 from anyformer.task import Prediction, Sample, explain
@@ -81,6 +81,20 @@ def test_half_precision_is_widened() -> None:
     assert first[0] == pytest.approx(-0.474077, abs=1e-5)
 
 
+@pytest.mark.parametrize("size", [5, 64 * 8 * 6, 64 * 8 * 6 + 31])
+def test_likeliest_of_chunks(size: int) -> None:
+    """Many of the best in one chunk, one beyond the last whole chunk, and ids that are forbidden."""
+    scores = torch.randn(7, size, generator=torch.Generator().manual_seed(0))
+    scores[:3, 1:4] += 9
+    scores[2:5, -1] = 20
+    scores[5, 2:] = -inf
+    values, ids = likeliest(scores, 5)
+    true = scores.topk(5)
+    assert torch.equal(values, true.values)
+    assert torch.equal(scores.gather(1, ids), values)
+    assert all(len(set(row)) == 5 for row in ids.tolist())
+
+
 def test_repeating() -> None:
     ids = np.array([1, 2, 3, 1, 2, 4, 1, 2])
     assert repeating(ids, 3).tolist() == [3, 4]
@@ -111,6 +125,11 @@ def test_answers() -> None:
         ({"min_p": 0.5}, "'min_p': acts on sampling only"),
         ({"length_penalty": 2.0}, "'length_penalty': acts on beams only; set num_beams to 2 or more (given: 2.0)"),
         ({"early_stopping": "never"}, "'early_stopping': acts on beams only"),
+        (
+            {"log_probabilities": True, "num_beams": 2},
+            "'log_probabilities': num_beams=2 scores whole answers, not tokens; set num_beams=1 (given: True)",
+        ),
+        ({"at_once": -1}, "'at_once': Input should be greater than or equal to 0"),
         ({"min_new_tokens": 9, "max_new_tokens": 8}, "'min_new_tokens': must be at most max_new_tokens=8 (given: 9)"),
         ({"temperature": 0.0, "sample": True}, "'temperature': Input should be greater than 0"),
         ({"top_p": 1.5, "sample": True}, "'top_p': Input should be less than or equal to 1"),

@@ -15,7 +15,8 @@ import torch
 
 from anyformer.data.packs import collate
 from anyformer.heads import LanguageModel
-from anyformer.infer.generate import generate
+from anyformer.infer import generate as generating
+from anyformer.infer.generate import follow, generate
 from anyformer.infer.options import Generation, answers
 from anyformer.infer.pipeline import Pipeline
 from anyformer.nn import Component, Model, build, config
@@ -301,3 +302,106 @@ def test_through_a_task(new_pipeline: Callable[..., Pipeline], letters: Any) -> 
     assert all(answer.backwards[:2].startswith(less.backwards) for answer, less in zip(together, short, strict=True))
     with pytest.raises(ValueError, match="'max_new_tokens': Input should be greater than or equal to 1"):
         asked(words, max_new_tokens=0)
+
+
+@pytest.mark.parametrize("encoder", [True, False], ids=["both", "decoder"])
+@pytest.mark.parametrize(
+    "way",
+    [{}, {"num_beams": 3, "num_answers": 2}, {"sample": True, "num_answers": 2}],
+    ids=["greedy", "beams", "sampling"],
+)
+def test_those_that_wait_join(unit_scale: Callable[..., None], way: dict[str, Any], encoder: bool) -> None:
+    """Eleven samples, two at a time or three: the same answers as all at once, and none starts before there is a place."""
+    model = new_model("rotary", encoder, unit_scale, 2)
+    rng = np.random.default_rng(9)
+    samples = [
+        sample(rng, *rng.integers(1, 7, 2), encoder, end=[1], max_new_tokens=limit)
+        for limit in (9, 2, 5, 1, 12, 3, 3, 7, 1, 4, 6)
+    ]
+    widths: list[int] = []
+    model["letters/any"].head.register_forward_hook(lambda *args: widths.append(len(args[2])))
+
+    def answered(at_once: int) -> list[list[list[int]]]:
+        widths.clear()
+        options = Generation(max_new_tokens=20, at_once=at_once, **way)
+        found = dict(generate(model, "letters/any", samples, options, list(range(11))))
+        return [[ids.tolist() for ids in answers(found[index])] for index in range(11)]
+
+    together = answered(11)
+    steps = len(widths)
+    for at_once in (1, 2, 3):
+        assert answered(at_once) == together
+        assert max(widths) <= at_once * max(way.get("num_beams", 1), way.get("num_answers", 1))
+        assert len(widths) > steps
+    assert len({str(each) for each in together}) > 6
+
+
+def test_memory_bounds_the_places(unit_scale: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = new_model("rotary", True, unit_scale)
+    samples = [sample(np.random.default_rng(0), 3, 1, True) for _ in range(4)]
+    for spare, places in ((0, 1), (2 * 4 * 2 * 4 * 16 * 7, 2), (10**9, 4)):  # bytes: 2 x 4 layers of 16 numbers, 7 rows
+        monkeypatch.setattr(generating, "spare_memory", lambda spare=spare: spare)
+        requests = [generating.Request.of(each, Generation(max_new_tokens=6)) for each in samples]
+        found = generating._Decoding(model, "letters/any", samples, requests, Generation(max_new_tokens=6))
+        assert found.num_places == places
+
+
+def test_what_all_prompts_begin_with_is_read_once(
+    unit_scale: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = new_model("rotary", False, unit_scale, 4)
+    rng = np.random.default_rng(4)
+    common = rng.integers(0, SIZE, 9)
+    samples = [Sample({"target": np.append(common, rng.integers(0, SIZE, more))}) for more in (1, 4, 0, 2)]
+    alone = [written(model, [each], 8)[0] for each in samples]
+    sizes: list[int] = []
+    model["letters/any"].embedding.register_forward_pre_hook(
+        lambda _, given: sizes.append(given[0]["target"].pack.num_tokens)
+    )
+    assert written(model, samples, 8) == alone
+    assert sizes[0] == 4 * 9 + 7
+    sizes.clear()
+    monkeypatch.setattr(generating, "SHARED", 8)
+    assert written(model, samples, 8) == alone
+    assert sizes[:3] == [8, 4 + 7, 4], "of the shortest prompt one token is left"
+
+
+def test_log_probabilities(unit_scale: Callable[..., None]) -> None:
+    """Of the model itself, whatever rules and filters made of them."""
+    model = new_model("rotary", False, unit_scale, 1)
+    given = sample(np.random.default_rng(1), 0, 3, False)
+    for way in ({}, {"repetition_penalty": 1.5}, {"sample": True, "top_k": 3, "num_answers": 2}):
+        options = Generation(max_new_tokens=6, log_probabilities=True, **way)
+        ((_, found),) = generate(model, "letters/any", [given], options, [3])
+        logged = found.values["log_probabilities"].reshape(-1, 6)
+        assert len(logged) == options.num_answers
+        for ids, ours in zip(answers(found), logged, strict=True):
+            parts, _ = collate([Sample({"target": np.append(given.parts["target"], ids)})])
+            with torch.no_grad():
+                rows = model["letters/any"].head(model.encode(parts, "letters/any")).log_softmax(-1)
+            np.testing.assert_allclose(ours, rows[2:-1].gather(1, torch.from_numpy(ids)[:, None])[:, 0], rtol=1e-9)
+
+
+def test_an_answer_is_over_when_its_sample_says_so(unit_scale: Callable[..., None]) -> None:
+    model = new_model("rotary", True, unit_scale, 1)
+    rng = np.random.default_rng(1)
+    samples = [sample(rng, 4, 2, True) for _ in range(3)]
+    free = written(model, samples, 9)
+    samples[1].notes["stopped"] = lambda ids: ids.tolist() == free[1][:4]
+    assert written(model, samples, 9) == [free[0], free[1][:4], free[2]]
+
+
+def test_pieces_grow_into_the_answer(unit_scale: Callable[..., None]) -> None:
+    model = new_model("rotary", True, unit_scale, 1)
+    rng = np.random.default_rng(1)
+    samples = [sample(rng, 4, 2, True, max_new_tokens=limit) for limit in (5, 2)]
+    free = written(model, samples, 9)
+    seen: dict[int, list[Any]] = {0: [], 1: []}
+    for index, found in follow(model, "letters/any", samples, Generation(max_new_tokens=9), [0, 0]):
+        seen[index].append((found.values["ids"].tolist(), found.final))
+    for index, ids in enumerate(free):
+        assert seen[index] == [(ids[: n + 1], n + 1 == len(ids)) for n in range(len(ids))]
+    with pytest.raises(
+        ValueError, match="num_beams=3 cannot be shown as it writes, for the best beam may change; set num"
+    ):
+        follow(model, "letters/any", samples, Generation(num_beams=3), [0, 0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -156,3 +157,35 @@ def test_objective_has_no_answers(new_pipeline: NewPipeline) -> None:
     message = "'next-token' is a pretraining objective; fine-tune it for a task first"
     with pytest.raises(ValueError, match=re.escape(message)):
         Pipeline(asked.model, "next-token")
+
+
+def test_tokens(new_pipeline: NewPipeline) -> None:
+    """Pieces whose text only grows, and a last one that is the answer of a call; nothing is computed that is not read."""
+    asked = new_pipeline("reverse")
+    whole = asked(text="abcd", max_new_tokens=6)
+    pieces = list(asked.tokens(text="abcd", max_new_tokens=6))
+    assert pieces[-1].output == whole
+    assert [piece.final for piece in pieces] == [False] * (len(pieces) - 1) + [True]
+    assert "".join(piece.added for piece in pieces) == whole.backwards
+    for before, piece in pairwise(pieces):
+        assert piece.output.backwards == before.output.backwards + piece.added
+    drawn = {"sample": True, "seed": 3, "max_new_tokens": 6}
+    assert list(asked.tokens({"text": "abcd"}, **drawn))[-1].output == asked(text="abcd", **drawn)
+    steps: list[Any] = []
+    asked.model["letters/reverse"].head.register_forward_hook(lambda *_: steps.append(1))
+    next(asked.tokens(text="abcd", max_new_tokens=50, min_new_tokens=50))
+    assert len(steps) == 1
+
+
+def test_tokens_are_refused_in_one_line(new_pipeline: NewPipeline) -> None:
+    asked = new_pipeline("reverse")
+    assert refused(lambda: next(asked.tokens(text="ab", num_beams=2))).startswith(
+        "num_beams=2 cannot be shown as it writes"
+    )
+    assert refused(lambda: next(asked.tokens(text="a?"))) == "input 1: '?' is no letter of 'abcd'"
+    assert refused(lambda: next(asked.tokens(txt="ab"))).startswith("unknown field 'txt'")
+    assert refused(lambda: next(asked.tokens({"text": "ab"}, lowd=1))).startswith("unknown option 'lowd'")
+    once = new_pipeline("richest")
+    assert refused(lambda: next(once.tokens(text="ab"))) == (
+        "letters/richest answers at once, not token by token; call the pipeline instead"
+    )

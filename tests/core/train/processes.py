@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-SECONDS = 30.0
+SECONDS = 120.0
 LOADED = [
     "torch._dynamo", "torch._inductor.utils", "torch.distributed.tensor.parallel", "torch.distributed.fsdp", "pytest",
     "anyformer.nn", "anyformer.artifact",

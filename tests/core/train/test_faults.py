@@ -17,7 +17,7 @@ from anyformer import api
 from anyformer.data import open_data
 from anyformer.data.packs import cut
 from anyformer.data.steps import Draw, Order
-from anyformer.train import checkpoint, faults, prepare
+from anyformer.train import checkpoint, faults, gradient, prepare
 from anyformer.train.drawing import Source
 from anyformer.train.engine import Engine
 from anyformer.train.run import Run
@@ -165,17 +165,17 @@ def test_what_the_libraries_really_say() -> None:
 def test_a_run_says_so_and_a_resumed_one_begins_with_what_was_asked(
     begin: Begin, letters: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard: Any, stopped_at: Any
 ) -> None:
-    gradient = Engine.gradient
+    add_gradient = gradient.add_gradient
     budgets: list[tuple[int, int]] = []
     room = [12]
 
-    def limited(self: Engine, samples: Any) -> Any:
-        if self.budget > room[0]:
+    def limited(engine: Engine, *given: Any) -> Any:
+        if engine.budget > room[0]:
             raise torch.OutOfMemoryError
-        budgets.append((self.step, self.budget))
-        return gradient(self, samples)
+        budgets.append((engine.step, engine.budget))
+        return add_gradient(engine, *given)
 
-    monkeypatch.setattr(Engine, "gradient", limited)
+    monkeypatch.setattr(gradient, "add_gradient", limited)
     run = begin(tmp_path / "run")
     assert run.finished
     assert {budget for _, budget in budgets} == {budgets[0][1]}

@@ -174,3 +174,32 @@ def test_rates_fall_from_the_head_to_the_embedding(
         assert rate == expected[start], name
     decays = {group["weight_decay"] for group in optimizer.param_groups if group["share"] == 0.5}
     assert decays == {AdamW().weight_decay, 0.0}
+
+
+@pytest.mark.parametrize("settings", [AdamW(lr=0.1, weight_decay=0.5), SGD(lr=0.1, weight_decay=0.5)])
+def test_a_first_update_that_is_left_out_leaves_nothing_behind(settings: Optimizer) -> None:
+    """Not even where memory is full of old numbers; and a weight may have its first gradient later than others."""
+    torch.manual_seed(0)
+    weights = {}
+    for spoilt in (False, True):
+        model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.fill_(1.0)
+        optimizer = optimizer_for(model, settings)
+        if spoilt:
+            old = [torch.full((8, 8), math.nan) for _ in range(64)]
+            del old
+            for parameter in model.parameters():
+                parameter.grad = torch.full_like(parameter, math.nan)
+            optimizer.found_inf = torch.tensor(1.0)  # type: ignore[attr-defined]
+            optimizer.step()
+            optimizer.zero_grad()
+            assert all(bool((parameter == 1).all()) for parameter in model.parameters())
+        optimizer.found_inf = torch.tensor(0.0)  # type: ignore[attr-defined]
+        for learned in (model[0], model):
+            for parameter in learned.parameters():
+                parameter.grad = torch.ones_like(parameter)
+            optimizer.step()
+        weights[spoilt] = [parameter.detach().clone() for parameter in model.parameters()]
+    assert all(torch.equal(one, other) for one, other in zip(weights[False], weights[True], strict=True))

@@ -18,6 +18,7 @@ import yaml
 
 from anyformer import api, plugins
 from anyformer.cli import main
+from anyformer.data.dataset import IN_MEMORY
 from anyformer.task import Sample
 from anyformer.train import checkpoint, drawing, verify
 from anyformer.train.drawing import Drawn
@@ -223,6 +224,7 @@ def test_the_hash_covers_order_names_types_shapes_and_values() -> None:
         [sample("a", np.array([1, 2], np.int32))], [sample("a", [1]), sample("a", [2])],
         [sample("a", [2]), sample("a", [1])], [sample("a", [1, 2]), sample("a", [1, 2])],
     ]  # fmt: skip
+
     def hashed(samples: list[Sample], before: str = "") -> str:
         places = list(range(len(samples)))
         return drawing.chain(drawing.digests([Drawn(samples, places, places)]), before)
@@ -254,6 +256,17 @@ def test_data_in_memory_is_one_line(whole: Run) -> None:
         ValueError, match=r"the run's data was in memory, where the copies of .* cannot read it; write the"
     ):
         api.verify_resume(whole.folder)
+
+
+def test_data_in_memory_of_a_part_is_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    parts = [
+        {"id": "one", "data": {"data": "a.csv", "valid": 0.1}},
+        {"id": "two", "data": {"data": "b.csv", "valid": IN_MEMORY}},
+    ]
+    (tmp_path / "run" / "run.yaml").write_text(yaml.safe_dump({"parts": parts}))
+    with pytest.raises(ValueError, match=r"^two: the run's valid was in memory, where the copies of "):
+        api.verify_resume(tmp_path / "run")
 
 
 def test_too_few_steps(run: Run) -> None:

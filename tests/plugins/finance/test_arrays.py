@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime
+from typing import Any
 
 import numpy as np
 import pytest
 
-from anyformer_finance.arrays import Columns, Numbers, Times, numbers, times
+from anyformer_finance.arrays import Columns, Moments, Numbers, Times, numbers, times
 
 
 class Both(Columns):
@@ -86,3 +87,34 @@ def test_an_error_names_the_value_and_the_way_out(read: object, given: object, m
     assert callable(read)
     with pytest.raises(ValueError, match="^" + re.escape(message)):
         read(given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["1/2/2024", "2/2/2024", "13/2/2024"],  # what the day is, shows in the last piece
+        ["2024-03-01T13:00:00+01:00", "2024-03-02T12:00:00Z", "2024-03-03"],
+        ["20240301", "20240302", "20240303"],
+        ["1", "2", "3.5"],
+        ["1/2/2024", "2/2/2024", "3/2/2024"],
+        ["1", "2", "soon"],
+        ["2024-01-01", "2024-01-02", "soon"],
+        ["2024-01", "2024-02", "2024-01-03"],
+    ],
+)
+@pytest.mark.parametrize("piece", [1, 2])
+def test_piece_by_piece_it_is_the_same(given: list[str], piece: int) -> None:
+    def read() -> Any:
+        found = Moments(len(given), "value")
+        for begin in range(0, len(given), piece):
+            found.add(given[begin : begin + piece])
+        return found.values()
+
+    try:
+        whole = times(given)
+    except ValueError as error:
+        with pytest.raises(ValueError, match="^" + re.escape(str(error))):
+            read()
+    else:
+        assert read().dtype == whole.dtype
+        assert read().tolist() == whole.tolist()

@@ -113,6 +113,14 @@ def restarted() -> bool:
     return started() > 1 and int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
+def job() -> str | None:
+    """What tells one call of `torchrun` from another: the same when it starts its processes again; None without it."""
+    if started() == 1:
+        return None
+    name = os.environ.get("TORCHELASTIC_RUN_ID", "none")
+    return name if name != "none" else str(os.getppid())  # without a rendezvous all calls are called none
+
+
 def meet() -> World:
     """Find the other processes, before it is known how they share the work."""
     if started() == 1:

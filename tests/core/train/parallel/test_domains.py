@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 import torch
 from processes import on_ranks
 
+from anyformer import api
+from anyformer.testing.subject import Subject
 from anyformer.train import checkpoint
 from anyformer.train.parallel.gathering import whole
 from anyformer.train.parallel.gradients import sum_gradients
@@ -18,6 +21,7 @@ from anyformer.train.settings import Parallel
 
 sys.path.insert(0, str(Path(__file__).parent))
 from engines import STEPS, TASKS, WAYS, engine_of
+
 
 def gradients_and_losses(world: World, way: str, ids: tuple[str, ...]) -> tuple[dict[str, np.ndarray], list[float]]:
     """The gradient of one step in float64, and the losses of a run in single precision."""
@@ -44,6 +48,37 @@ def test_two_processes_learn_what_one_learns(ids: tuple[str, ...]) -> None:
             for name, gradient in gradients.items():
                 assert np.abs(others[0][name] - gradient).max() < 1e-10 * greatest, f"{way}: {name}"
             np.testing.assert_allclose(others[1], losses, rtol=1e-6, err_msg=way)
+
+
+def a_mixture_in_memory(world: World, folder: str) -> list[str]:
+    """Through the library: the first process makes the run, and the other finds its rows by the part's id."""
+    found = {id: Subject.of(id) for id in TASKS[:2]}
+    entries = [{"task": id, "data": each.rows, "valid": each.rows} for id, each in found.items()]
+    settings = {"trunk": found[TASKS[0]].trunk, "training": {"steps": 2, "records": 4, "device": "cpu"}}
+    run = api.pretrain(mixture=entries, out=Path(folder) / "run", settings=settings)
+    return list(run.scores)
+
+
+def test_a_mixture_in_memory_on_two_processes(tmp_path: Path) -> None:
+    assert on_ranks(a_mixture_in_memory, 2, str(tmp_path)) == [list(TASKS[:2])] * 2
+
+
+def a_used_folder(world: World, folder: str, name: str) -> str:
+    """What is said where `torchrun` starts processes again, and the folder holds a run."""
+    os.environ |= {"TORCHELASTIC_RESTART_COUNT": "1", "TORCHELASTIC_RUN_ID": name}
+    try:
+        api.finetune(TASKS[0], data=Subject.of(TASKS[0]).rows, out=folder)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def test_processes_that_are_started_again_take_up_no_run_but_their_own(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("job: ours\n")
+    for said in on_ranks(a_used_folder, 2, str(tmp_path), "another"):
+        assert said.startswith(f"{tmp_path} already holds a run; go on with: anyformer resume ")
+    for said in on_ranks(a_used_folder, 2, str(tmp_path), "ours"):
+        assert said.endswith("is damaged: it lacks what a run needs to go on")
 
 
 def some_steps(world: World, way: str, folder: str, first: int, last: int) -> dict[str, np.ndarray]:

@@ -14,10 +14,11 @@ from torch import Tensor
 from anyformer.nn import Model
 from anyformer.train import activations
 from anyformer.train.parallel import world as worlds
-from anyformer.train.parallel.gathering import gathered, into, whole
+from anyformer.train.parallel.gathering import gathered, whole
 from anyformer.train.parallel.gradients import clip, sum_gradients
 from anyformer.train.parallel.placing import place
 from anyformer.train.parallel.world import ALONE, World
+from anyformer.train.pieces import fill
 from anyformer.train.settings import Parallel
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -79,7 +80,7 @@ def compare(settings: Parallel, name: str, variant: str) -> Errors:
     with torch.no_grad():
         for (own_name, weight), other in zip(model.named_parameters(), alone.parameters(), strict=True):
             other.add_(0.01 * len(own_name))
-            into(weight, other.detach())
+            fill(weight, other.detach())
     assert far(gathered(model), gathered(alone)) == 0
     for each in (alone, model):
         each.zero_grad(set_to_none=True)
