@@ -75,7 +75,7 @@ ROBERTA = (
 SHORT = {"vocab_size": 61, "dim": 24, "n_layers": 2, "n_heads": 3, "hidden_dim": 40, "max_position_embeddings": 33}
 DISTILBERT = (
     SHORT | {"activation": "relu"},
-    SHORT | {"n_heads": 1, "n_layers": 3, "activation": "gelu_new", "tie_word_embeddings": False},
+    SHORT | {"n_heads": 1, "n_layers": 4, "activation": "gelu_new", "tie_word_embeddings": False},
     SHORT | {"dim": 35, "n_heads": 5, "sinusoidal_pos_embds": True},
 )
 FAMILIES = {"Bert": BERT, "Roberta": ROBERTA, "DistilBert": DISTILBERT}

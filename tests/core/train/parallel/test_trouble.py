@@ -6,13 +6,14 @@ import math
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from processes import on_ranks
 
-from anyformer.train import device
+from anyformer.train import engine as engine_page
 from anyformer.train.parallel.gathering import whole
 from anyformer.train.parallel.world import ALONE, World
 from anyformer.train.settings import SGD, AdamW, Parallel
@@ -118,9 +119,9 @@ def test_what_one_process_finds_all_do_something_about(way: str, optimizer: Adam
 
 def few_records(world: World, way: str, precision: str) -> list[float]:
     """Train with steps of two records of two tasks: one process has none."""
-    device.check_precision.__code__ = (lambda device, precision: None).__code__  # fp16 without a GPU
     given = {"records": 2, "precision": precision, "optimizer": SGD(lr=1e-3)}
-    engine = engine_of(TASKS[:2], world, Parallel() if world is ALONE else WAYS[way], torch.float32, **given)
+    with mock.patch.object(engine_page, "check_precision"):  # fp16 without a GPU
+        engine = engine_of(TASKS[:2], world, Parallel() if world is ALONE else WAYS[way], torch.float32, **given)
     engine.scaler.factor.fill_(64.0)
     lines = [engine.advance() or {} for _ in range(STEPS)]
     assert lines[-1]["skipped"] == 0
