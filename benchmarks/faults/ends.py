@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +25,9 @@ class Ended:
 
     @property
     def last(self) -> str:
-        """The last line it said."""
-        return (self.said.strip().splitlines() or [""])[-1][:300]
+        """The last line it said, without the name of the temporary folder."""
+        line = (self.said.strip().splitlines() or [""])[-1][:300]
+        return re.sub(rf"{re.escape(tempfile.gettempdir())}/[^/\s]+/", "", line)
 
 
 def ended(call: Callable[[], Any], folder: Path) -> Ended:
