@@ -5,7 +5,9 @@ The budget bounds memory, never learning: a step's loss is a sum over all its mi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,17 +15,19 @@ import torch
 from anyformer.nn.pack import Pack, Part, Parts
 from anyformer.task import Array, Sample
 
+T = TypeVar("T")
 
-def cut(samples: Iterable[Sample], tokens: int) -> Iterator[list[Sample]]:
-    """Consecutive samples in groups of at most `tokens` tokens; a sample longer than that goes alone."""
-    group: list[Sample] = []
-    cost = 0
-    for sample in samples:
-        if group and cost + sample.cost > tokens:
+
+def cut(items: Iterable[T], most: int, cost: Callable[[T], int] = attrgetter("cost")) -> Iterator[list[T]]:
+    """Consecutive items in groups that cost at most `most`, samples by their tokens; one that costs more goes alone."""
+    group: list[T] = []
+    total = 0
+    for item in items:
+        if group and total + cost(item) > most:
             yield group
-            group, cost = [], 0
-        group.append(sample)
-        cost += sample.cost
+            group, total = [], 0
+        group.append(item)
+        total += cost(item)
     if group:
         yield group
 

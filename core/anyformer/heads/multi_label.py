@@ -4,7 +4,7 @@ Axis legend: B sequences, C labels.
 
 * The labels are independent given the sequence: one binary cross-entropy each.
 * A label that was not measured counts for nothing, in the loss as in its denominator: in Tox21 (Huang et al. 2016,
-  https://doi.org/10.3389/fenvs.2015.00085) a molecule has results for some of twelve assays.
+  https://doi.org/10.3389/fenvs.2015.00085) a row has results for some of twelve assays.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from anyformer.data.packs import cut
 from anyformer.train.parallel.world import World
 
 BUCKET = 32 * 2**20
@@ -104,12 +105,4 @@ def _alike(tensors: Iterable[Tensor]) -> list[list[Tensor]]:
 def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
     """Tensors in groups that are summed in one call: alike, in order, about `BUCKET` bytes."""
     for alike in _alike(tensors):
-        bucket: list[Tensor] = []
-        size = 0
-        for tensor in alike:
-            if bucket and size + tensor.nbytes > BUCKET:
-                yield bucket
-                bucket, size = [], 0
-            bucket.append(tensor)
-            size += tensor.nbytes
-        yield bucket
+        yield from cut(alike, BUCKET, lambda tensor: tensor.nbytes)
