@@ -230,16 +230,19 @@ class Rows(Sequence[Record[Any, Any]]):
             return Rows(self.raw[index], self.input, self.target)
         row = self.raw[index]
         where = f"row {index + 1}"
-        return Record(validate(self.input, row, where), validate(self.target, row, where))
+        return Record(validate(self.input, row, where, self.target), validate(self.target, row, where, self.input))
 
     def __iter__(self) -> Iterator[Record[Any, Any]]:
         return (self[index] for index in range(len(self)))
 
 
-def validate(model: type[InputT], row: Mapping[str, Any] | BaseModel, where: str) -> InputT:
+def validate(
+    model: type[InputT], row: Mapping[str, Any] | BaseModel, where: str, beside: type[BaseModel] | None = None
+) -> InputT:  # fmt: skip
     """The fields of `model` taken from a row; columns it does not know are left alone.
 
-    Raises `ValueError` with one line for a person: where, which field, what was given, what exists.
+    Raises `ValueError` with one line for a person: where, which field, what was given, what exists. With `beside`, which is
+    taken from the same row, a column that neither knows is told of as what a missing field may be called.
     """
     if isinstance(row, model):
         return row
@@ -249,15 +252,17 @@ def validate(model: type[InputT], row: Mapping[str, Any] | BaseModel, where: str
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        raise ValueError(f"{where}: {explain(error, list(row))}") from None
+        known = {**model.model_fields, **beside.model_fields} if beside is not None else row
+        raise ValueError(f"{where}: {explain(error, list(row), [name for name in row if name not in known])}") from None
 
 
-def explain(error: ValidationError, given: Iterable[str] = ()) -> str:
+def explain(error: ValidationError, given: Iterable[str] = (), spare: Sequence[str] = ()) -> str:
     """A validation error in one line: the field, what was wrong, what was given."""
     first = error.errors(include_url=False)[0]
     name = ".".join(str(step) for step in first["loc"]) or "value"
     if first["type"] == "missing":
-        return f"{name!r} is missing; given: {', '.join(map(repr, given)) or 'nothing'}"
+        hint = f"; if it has another name there, say so, as in --columns {name}={spare[0]}" if spare else ""
+        return f"{name!r} is missing; given: {', '.join(map(repr, given)) or 'nothing'}{hint}"
     message = first["msg"].removeprefix("Value error, ")
     shown = repr(first["input"])
     return f"{name!r}: {message} (given: {shown[:80]}{'...' if len(shown) > 80 else ''})"

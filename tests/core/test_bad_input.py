@@ -172,7 +172,11 @@ WRONG: list[tuple[list[str], str]] = [
     (finetune(TEXT, "ragged.csv"), "ragged.csv, line 3: 3 values for 2 columns"),
     (finetune(TEXT, "broken.jsonl"), "broken.jsonl, line 2"),
     (finetune(TEXT, "good.csv[90:]"), "'good.csv[90:]' has no rows: there are 20 in all"),
-    (finetune(TEXT, "other.csv"), "row 1: 'text' is missing; given: 'sentence', 'mark'"),
+    (
+        finetune(TEXT, "other.csv"),
+        "row 1: 'text' is missing; given: 'sentence', 'mark'; if it has another name there, say so, as in --columns "
+        "text=sentence",
+    ),
     (finetune(TEXT, "other.csv", "--columns", "text=sentense,label=mark"), "(did you mean 'sentence'?)"),
     (finetune(TEXT, "good.csv", "--valid", "none.csv"), "no such file: 'none.csv'"),
     (finetune(TEXT, "good.csv", "--valid", "2"), "the fraction to hold out must lie between 0 and 1; got 2"),
