@@ -30,6 +30,8 @@ YOLOS: tuple[dict[str, Any], ...] = (
      "hidden_act": "relu", "layer_norm_eps": 0.3},
     {"patch_size": 4, "image_size": [20, 12], "num_hidden_layers": 3, "num_attention_heads": 1, "num_detection_tokens": 3,
      "hidden_act": "gelu_new"},
+    {"image_size": [27, 45], "use_mid_position_embeddings": False},
+    {"image_size": [16, 27]},
 )  # fmt: skip
 
 
@@ -88,7 +90,8 @@ def images(sizes: Sequence[tuple[int, int]], rng: Rng) -> list[Arrays]:
 
 def patches(home: Any, rng: Rng) -> list[Arrays]:
     """Images in whole patches: of the grid that the positions are for, and of others."""
-    side, (height, width) = home.config.patch_size, home.config.image_size
+    side = home.config.patch_size
+    height, width = (length // side * side for length in home.config.image_size)
     return images([(height, width), (side * 5, side * 3), (side, side * 7)], rng)
 
 

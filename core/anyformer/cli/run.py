@@ -1,6 +1,7 @@
 """`anyformer run TASK`: answer inputs with a model, from flags or from lines of JSON.
 
-A task's own Input and Options become flags: scalars as text, everything else as JSON or `key=@file`.
+* A task's own Input and Options become flags: scalars as text, everything else as JSON or `key=@file`.
+* `--stream` shows an answer while it is written. Whole, it reads as it does without.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
 
 import typer
 
 from anyformer.cli import arguments as given
 from anyformer.cli.output import Json, note, write, write_json
+
+if TYPE_CHECKING:
+    from anyformer.infer.pipeline import Piece
 
 
 def command(
@@ -28,6 +32,7 @@ def command(
     model: Annotated[str, typer.Option("--model", help="A run's folder or a model's.")],
     device: given.DeviceOption = "cpu",
     precision: given.PrecisionOption = None,
+    stream: Annotated[bool, typer.Option("--stream", help="Show the answer while it is written.")] = False,
     json: Json = False,
 ) -> int:
     """Answer inputs with a model.
@@ -37,10 +42,16 @@ def command(
     """
     from anyformer.api import pipeline
 
+    if stream and json:
+        raise ValueError("--stream shows text as it comes, and --json one object at the end; leave one of them out")
+    if stream and not fields:
+        raise ValueError("--stream shows one answer; give one input as FIELD=VALUE, or leave --stream out")
     asked = pipeline(task, model=model, device=device, precision=precision)
+    if fields and stream:
+        _follow(asked.tokens(**_parse(fields, asked)))
+        return 0
     if fields:
-        answer = asked(**_parse(fields, asked))
-        _show(answer, json)
+        _show(asked(**_parse(fields, asked)).model_dump(mode="json"), json)
         return 0
     if sys.stdin.isatty():
         names = " ".join(f"{name}=..." for name in asked.task.Input.model_fields)
@@ -56,13 +67,38 @@ def command(
     return 1 if failures else 0
 
 
-def _show(answer: Any, json: bool) -> None:
-    values = answer.model_dump(mode="json")
+def _show(values: dict[str, Any], json: bool = False) -> None:
     if json:
         write_json(values)
         return
     for name, value in values.items():
         write(f"{name}: {value if isinstance(value, str) else jsons.dumps(value, ensure_ascii=False)}")
+
+
+def _follow(pieces: Iterator[Piece]) -> None:
+    """Show the text of an answer as it grows, and its other fields once it is whole."""
+    begun: str | None = None
+    values: dict[str, Any] = {}
+    try:
+        for piece in pieces:
+            values = piece.output.model_dump(mode="json")
+            if begun is None:
+                begun = next((name for name, value in values.items() if isinstance(value, str)), "")
+                _write_part(f"{begun}: " if begun else "")
+            _write_part(piece.added)
+    except BrokenPipeError:
+        return  # who calls a command flushes once more, finds that nobody reads, and exits as for any command
+    finally:
+        if begun:
+            write()
+    _show({name: value for name, value in values.items() if name != begun})
+
+
+def _write_part(text: str) -> None:
+    """A part of a line for a person, at once; characters that the encoding of standard output lacks are escaped."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    sys.stdout.flush()
 
 
 def _lines(file: Any) -> Iterator[bytes | str]:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ValidationError
 
 from anyformer.hints import did_you_mean, quoted
+from anyformer.memory import Trimmer, keep_pages
 from anyformer.nn import Model
 from anyformer.task import Prediction, Sample, Task, explain, resolve, validate
 
@@ -60,6 +61,9 @@ class Pipeline:
         self.component = component
         self.task: Task[Any, Any, Any] = task
         self._solve = resolve(task.solver)
+        self._trimmer = Trimmer()
+        if next(model.parameters()).device.type == "cpu":
+            keep_pages()
 
     def __call__(self, inputs: Any = None, /, **given: Any) -> Any:
         """The answer to one input, or a list of answers to a list of them.
@@ -114,7 +118,7 @@ class Pipeline:
         from anyformer.infer.generate import follow, generate
 
         if self._solve is not generate:
-            raise ValueError(f"{self.component} answers at once, not token by token; call the pipeline instead")
+            raise ValueError(f"{self.component} answers at once, not token by token; ask for the whole answer")
         options = self.options(
             **{name: given.pop(name) for name in list(given) if name in self.task.Options.model_fields}
         )
@@ -127,7 +131,7 @@ class Pipeline:
             raise asked.error
         if len(asked.samples) != 1:
             raise ValueError(
-                f"{self.component} puts an answer together from {len(asked.samples)} parts; call the pipeline instead"
+                f"{self.component} puts an answer together from {len(asked.samples)} parts; ask for the whole answer"
             )
         shown = ""
         found = follow(self.model, self.component, asked.samples, options, [_seed(asked, 0, options)])
@@ -199,6 +203,7 @@ class Pipeline:
                 return
             waiting = [_Asked(waiting[0].where, None, error=ValueError(f"{waiting[0].where}: {error}"))]
             found = {}
+        self._trimmer()
         first = 0
         for asked in waiting:
             last = first + len(asked.samples)

@@ -20,10 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from anyformer import memory
 from anyformer.artifact import unique_tensors
 from anyformer.nn import Model, Parts, products
 from anyformer.task import Sample
-from anyformer.train import activations, drawing, faults, gradient, memory
+from anyformer.train import activations, drawing, faults, gradient
 from anyformer.train import optimizer as optimizers
 from anyformer.train.average import Average
 from anyformer.train.counts import Outcome, Progress

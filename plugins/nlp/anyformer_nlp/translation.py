@@ -5,6 +5,7 @@
   paragraphs or sentences, as in training.
 * A published model may be one that summarises or answers: it reads a text and writes one, and T5 is told what to do by the
   words that the text begins with.
+* A translation may be told how it begins. The ids of the prefix are decoded with what follows: it may be half a word.
 * The baselines say how far copying goes, and how far a dictionary learned from the same pairs goes.
 """
 
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
+from anyformer.hints import quoted
 from anyformer.infer.options import Generation, log_probabilities
 from anyformer.task import Array, Data, Frozen, Metric, Prediction, Record, Rng, Sample, Task
 from anyformer_nlp import lexicon
@@ -48,9 +50,9 @@ class Translated(Data):
     """What is answered."""
 
     text: str
-    """The translation; empty for an empty text."""
+    """The translation, a given beginning included; empty for an empty text."""
     log_probabilities: list[float] | None = None
-    """Of each token of it, where they are asked for."""
+    """Of each token that was written, and so of none of a given beginning; where they are asked for."""
 
 
 class Translation(Task[Source, Reference, Translated]):
@@ -80,7 +82,10 @@ class Translation(Task[Source, Reference, Translated]):
         """Of one call."""
 
         max_new_tokens: int = Field(default=2000, ge=1, le=100_000)
-        """Tokens at most, and never more than twice those of the text and fifty, nor than the model's context."""
+        """Tokens at most, and never more than twice those of the text and fifty, nor than the model's context. Those of a
+        prefix do not count, but need room in the context."""
+        prefix: str | None = None
+        """What the answer begins with, as text (`target_prefix` in CTranslate2); best without a space at its end."""
 
     Input = Source
     Target = Reference
@@ -123,16 +128,26 @@ class Translation(Task[Source, Reference, Translated]):
         return {"lexicon": lexicon.learn((record.input.text, record.target.translation) for record in records)}
 
     def encode(self, input: Source, options: Any) -> list[Sample]:
-        """One sample: `source` is the text with its special ids, `target` the start; notes bound what is written."""
-        source = self._source(input.text)
-        limit = min(2 * len(source) + 50, self.config.context) if input.text.strip() else 1
-        parts = {"source": source, "target": _join(self.tokens["text"].start_id)}
-        return [Sample(parts, notes={**self.notes(), "max_new_tokens": limit})]
+        """One sample: `source` is the text with its special ids, `target` the start and what is given of the answer; notes
+        bound what is written, and `begun` has the ids of what is given, int64 [n].
 
-    def notes(self) -> dict[str, Any]:
-        """What rules the writing of any text: where it ends, which ids are forced, and which never come."""
+        Raises `ValueError` for a text or a prefix that is too long, and for a prefix that the model has no tokens for.
+        """
+        source, begun = self._source(input.text), self._begun(options.prefix or "")
+        room = self.config.context - len(begun)
+        limit = min(2 * len(source) + 50, room) if input.text.strip() else 1
+        parts = {"source": source, "target": _join(self.tokens["text"].start_id, begun)}
+        given = {"begun": begun} if len(begun) else {}
+        return [Sample(parts, notes={**self.notes(begun=len(begun) > 0), **given, "max_new_tokens": limit})]
+
+    def notes(self, begun: bool = False) -> dict[str, Any]:
+        """What rules the writing of any text: where it ends, which ids are forced, and which never come.
+
+        Of an answer that has `begun`, no first id is forced: it is there.
+        """
         chosen, notes = self.config, {"end": self.tokens["text"].end_id}
-        forced = {step: id for step, id in ((0, chosen.forced_first), (-1, chosen.forced_last)) if id is not None}
+        first = None if begun else chosen.forced_first
+        forced = {step: id for step, id in ((0, first), (-1, chosen.forced_last)) if id is not None}
         return notes | ({"forced": forced} if forced else {}) | (
             {"suppressed": chosen.suppressed} if chosen.suppressed else {}
         )  # fmt: skip
@@ -163,11 +178,12 @@ class Translation(Task[Source, Reference, Translated]):
         )  # fmt: skip
 
     def decode(self, input: Source, samples: list[Sample], predictions: list[Prediction], options: Any) -> Translated:
-        """The ids as text; of a stream, the text so far."""
+        """The ids as text, with those of the prefix; of a stream, the text so far."""
         if not input.text.strip():
             return Translated(text="")
-        (prediction,) = predictions
-        text = self.tokens["text"].decode(prediction.values["ids"], final=prediction.final)
+        (sample,), (prediction,) = samples, predictions
+        ids = _join(*([sample.notes["begun"]] if "begun" in sample.notes else []), prediction.values["ids"])
+        text = self.tokens["text"].decode(ids, final=prediction.final)
         return Translated(text=text, log_probabilities=log_probabilities(prediction))
 
     def metrics(self) -> list[Metric]:
@@ -198,6 +214,23 @@ class Translation(Task[Source, Reference, Translated]):
         """Ids of what is read with the special ids of one text, int64 [L]."""
         source: Array = self.tokens["text"].single(self._ids(text, "text"))
         return source
+
+    def _begun(self, prefix: str) -> Array:
+        """Ids after the start that are given and not written, int64 [n]: none without a prefix."""
+        tokenizer, first = self.tokens["text"], self.config.forced_first
+        ids: Array = tokenizer.encode_target(prefix)["ids"]
+        if not len(ids):
+            return ids
+        room = self.config.context - (1 if first is None else 2)
+        if len(ids) > room:
+            raise ValueError(f"'prefix' has {len(ids):,} tokens; this model has room for {room:,}: give a shorter one")
+        unknown, text = getattr(tokenizer, "unknown_id", None), tokenizer.decode(ids)
+        if unknown in ids.tolist() or "\N{REPLACEMENT CHARACTER}" in text.replace(prefix, ""):
+            raise ValueError(
+                f"'prefix' is {quoted(prefix)}, and this model has tokens for {quoted(text)} only: leave out what it "
+                "cannot write"
+            )
+        return ids if first is None else _join(first, ids)
 
     def _ids(self, text: str, field: str) -> Array:
         """Ids of one side, int64 [L]; raises `ValueError` if, with special ones, they are more than the context."""

@@ -187,5 +187,5 @@ def test_tokens_are_refused_in_one_line(new_pipeline: NewPipeline) -> None:
     assert refused(lambda: next(asked.tokens({"text": "ab"}, lowd=1))).startswith("unknown option 'lowd'")
     once = new_pipeline("richest")
     assert refused(lambda: next(once.tokens(text="ab"))) == (
-        "letters/richest answers at once, not token by token; call the pipeline instead"
+        "letters/richest answers at once, not token by token; ask for the whole answer"
     )

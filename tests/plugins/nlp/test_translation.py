@@ -54,8 +54,9 @@ def test_what_is_forced_and_never_written_reaches_the_solver_and_is_learned() ->
 def test_decoding_gives_text_and_holds_back_half_a_character() -> None:
     task, source = made(), Source(text="tee")
     written = np.array(ids("thé"))
-    whole = task.decode(source, [], [Prediction({"ids": written})], Translation.Options())
-    piece = task.decode(source, [], [Prediction({"ids": written[:-1]}, final=False)], Translation.Options())
+    samples = task.encode(source, Translation.Options())
+    whole = task.decode(source, samples, [Prediction({"ids": written})], Translation.Options())
+    piece = task.decode(source, samples, [Prediction({"ids": written[:-1]}, final=False)], Translation.Options())
     assert (whole.text, piece.text) == ("thé", "th")
 
 

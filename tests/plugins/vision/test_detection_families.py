@@ -140,7 +140,8 @@ def test_old_files_of_detr_name_the_network_elsewhere_and_count_batches(tmp_path
          "'output_stride' is 8; supported: 16 and 32"),
         ("Detr", {"backbone_config": {"model_type": "timm_backbone", "backbone": "resnet18", "out_indices": [1, 2]}},
          "give the network's last map ('out_indices')"),
-        ("Yolos", {"patch_size": 7}, "'patch_size' is 7; supported: a number that divides 'image_size', [32, 48]"),
+        ("Yolos", {"patch_size": 33}, "'patch_size' is 33; supported: from 1 to the sides of 'image_size', [32, 48]"),
+        ("Yolos", {"patch_size": 7}, "[32, 48] and 'patch_size' 7, which means 31 positions between blocks for 4 x 6 "),
         ("Yolos", {"patch_size": 32, "image_size": [32, 64]}, "sides of images are multiples of 16"),
     ],
 )  # fmt: skip

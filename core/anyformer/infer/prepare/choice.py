@@ -23,8 +23,10 @@ PAYS = 1.25
 _TIMED_FEW = 4
 _WIDEST = 4096
 """Inputs and outputs that are timed at most; what is wider behaves alike."""
-_PRODUCTS = 3e8
+_PRODUCTS = 1e9
 """Multiplications of a timed call with many rows: a few milliseconds on one core."""
+_MOST_ROWS = 4096
+"""Of a timed call: narrow layers wait for memory, which shows only where their rows leave the caches."""
 _ROUNDS = 3
 
 
@@ -83,4 +85,4 @@ def _class(width: int) -> int:
 
 
 def _many(num_inputs: int, num_outputs: int) -> int:
-    return max(32, min(256, int(_PRODUCTS / (num_inputs * num_outputs))))
+    return max(32, min(_MOST_ROWS, int(_PRODUCTS / (num_inputs * num_outputs))))

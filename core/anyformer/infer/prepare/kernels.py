@@ -105,14 +105,16 @@ def _pack_onednn_int8(weight_NK: Tensor, bias_N: Tensor | None, activation: str 
     zeros_N = torch.zeros(len(scale_N), dtype=torch.int32)
     name, algorithm = ("none", "none") if activation is None else _ONEDNN_NAMES[activation]
     linear = torch.ops.onednn.qlinear_pointwise.default
+    middle = torch.tensor(128.5)
 
     def run(x_MK: Tensor) -> Tensor:
         if not len(x_MK):
             return x_MK.new_empty(0, len(scale_N))
         low, high = x_MK.aminmax()
         scale = max(float(high), -float(low), 127 * _SMALLEST_SCALE) / 127
-        # Unsigned with 128 for zero: the form of the instructions that every CPU with int8 products has.
-        rounded = (x_MK * (1 / scale)).round_().add_(128).clamp_(1, 255).to(torch.uint8)
+        # Unsigned with 128 for zero: the form of the instructions that every CPU with int8 products has. Rounded in two
+        # passes: what is cut off after a half is added is rounded, and nothing is beyond 1.5 to 255.5.
+        rounded = torch.add(middle, x_MK, alpha=1 / scale).to(torch.uint8)
         return linear(rounded, scale, 128, packed, scale_N, zeros_N, bias_N, 1.0, 0, torch.float32, name, [], algorithm)
 
     return run

@@ -6,6 +6,7 @@
   another: together the two take at most twice the memory of one, and once the given one is let go, about what it took.
 * In low precision the blocks of the trunk and a head's vocabulary are narrow. Norms and softmax compute in fp32, embeddings
   add up in fp32, and the other layers of a head stay in fp32: they decide the answer, and cost little.
+* On the CPU the process keeps memory that is freed (`anyformer.memory`): fast products otherwise wait for new pages.
 * On a GPU there is nothing to pack: products are joined, and half precision is that of the weights and of what they read.
 """
 
@@ -18,6 +19,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import nn
 
+from anyformer import memory
 from anyformer.hints import did_you_mean
 from anyformer.infer.prepare import kernels
 from anyformer.infer.prepare.convolution import ready_networks
@@ -71,6 +73,8 @@ def prepare(model: Model, precision: Precision = "fp32", device: str | torch.dev
     ready = _shell(model).to(target)
     with torch.inference_mode(False), torch.no_grad():
         _ready(ready, *_packers(precision, target))
+    if target.type == "cpu":
+        memory.keep_pages()
     ready.register_state_dict_pre_hook(_refuse)
     return ready.eval()
 

@@ -2,6 +2,8 @@
 
 * A patch is a row of our projection with the channels innermost, and a convolution's kernel with them outermost.
 * The positions between blocks are one table [N, 1, S, D], N one less than the blocks.
+* Sides of `image_size` need not be multiples of the patch (published models have 1333 and 16): positions are of the whole
+  patches in them. Written are the sides of these patches, which mean the same.
 """
 
 from __future__ import annotations
@@ -29,9 +31,17 @@ ASSUMED = {
 
 def _read_grid(theirs: Theirs) -> Mapping[str, Any]:
     sides, patch = pair(theirs["image_size"], "image_size"), theirs["patch_size"]
-    if type(patch) is not int or patch < 1 or any(side % patch for side in sides):
-        raise ValueError(f"'patch_size' is {patch!r}; supported: a number that divides 'image_size', {list(sides)}")
-    return {"config.patch": patch, "config.grid": tuple(side // patch for side in sides)}
+    if type(patch) is not int or not 1 <= patch <= min(sides):
+        raise ValueError(f"'patch_size' is {patch!r}; supported: from 1 to the sides of 'image_size', {list(sides)}")
+    height, width = (side // patch for side in sides)
+    # So many the home library has between blocks; where they do not fill the grid, it cannot run either.
+    rows = sides[0] * sides[1] // patch**2
+    if theirs["use_mid_position_embeddings"] and rows != height * width:
+        raise ValueError(
+            f"'image_size' is {list(sides)} and 'patch_size' {patch}, which means {rows} positions between blocks for "
+            f"{height} x {width} patches; supported: sides that are multiples of the patch"
+        )
+    return {"config.patch": patch, "config.grid": (height, width)}
 
 
 def _write_grid(ours: Ours) -> Mapping[str, Any]:

@@ -8,13 +8,13 @@ from unittest import mock
 
 import pytest
 
-from anyformer.train import memory
+from anyformer import memory
 
 GROWTH = """
 import random, sys, torch
 from anyformer.nn import Pack, Stream, config
 from anyformer.nn.build import trunk
-from anyformer.train.memory import Trimmer, keep_pages
+from anyformer.memory import Trimmer, keep_pages
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096
