@@ -34,7 +34,7 @@ def main() -> int:
 
         start(rounds, asked.quick)
         return 0
-    from benchmarks.inference.case import measure
+    from benchmarks.inference.measure import measure
 
     return measure(asked.case, asked.precision, rounds, asked.quick)
 
