@@ -17,10 +17,17 @@ UNKNOWN = 1
 
 
 def translator(home: Any, kind: str) -> Any:
-    """A translator in a type of numbers, on as many threads as PyTorch has; None where the package is not there."""
+    """A translator in a type of numbers, on as many threads as PyTorch has; None where the package is not there.
+
+    None with a word, too, where it does not compute in this type on this machine.
+    """
     if find_spec("ctranslate2") is None:
         return None
     import ctranslate2
+
+    if kind not in ctranslate2.get_supported_compute_types("cpu"):
+        print(f"CTranslate2 is left out: it does not compute in {kind} on this machine")
+        return None
     from ctranslate2.converters import TransformersConverter
 
     names = [str(id) for id in range(home.config.vocab_size - 1)] + ["<pad>"]

@@ -18,9 +18,9 @@ def pages(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The pages of the benchmarks, which are no part of the package."""
     monkeypatch.syspath_prepend(ROOT)
     from benchmarks import rounds, table
-    from benchmarks.inference import case, limits
+    from benchmarks.inference import case, limits, translation
 
-    return SimpleNamespace(table=table, case=case, limits=limits, rounds=rounds)
+    return SimpleNamespace(table=table, case=case, limits=limits, rounds=rounds, translation=translation)
 
 
 def row(own: float, **more: Any) -> dict[str, Any]:
@@ -63,3 +63,24 @@ def test_differences_of_answers(pages: Any) -> None:
     assert pages.case.share_of_other_tokens([[1, 2], [3, 4]], [[1, 2], [3, 4]]) == 0
     assert pages.case.share_of_other_tokens([[1, 2], [4]], [[1, 2], [3, 4]]) == 0.5
     assert pages.case.share_of_other_tokens([[1, 2, 3]], [[1, 2]]) > 0
+
+
+def test_only_translations_that_are_level_in_float64_count_as_the_same(
+    pages: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Home(torch.nn.Module):
+        """Its logits rest on the token before: 2 and 3 are level but for the last bits of fp32, 4 is not."""
+
+        def forward(self, input_ids: torch.Tensor, decoder_input_ids: torch.Tensor) -> Any:
+            logits = torch.zeros(*decoder_input_ids.shape, 6, dtype=torch.float64)
+            logits[..., 2], logits[..., 3], logits[..., 4] = 1.0, 1.0 + 1e-7, 1.1
+            return SimpleNamespace(logits=logits)
+
+    true = [[2, 2], [2, 2], [2, 2]]
+    ids = torch.ones(3, 4, dtype=torch.int64)
+    apart = pages.translation.share_apart
+    assert apart(true, true, Home(), ids) == 0
+    assert apart([[2, 2], [2, 3], [2, 2]], true, Home(), ids) == 0
+    assert "sentence 1: another translation" in capsys.readouterr().out
+    assert apart([[2, 2], [2, 3], [2, 4]], true, Home(), ids) == 1 / 6
+    assert apart([[2, 2], [2, 2], [2]], true, Home(), ids) == 1 / 6

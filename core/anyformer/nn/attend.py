@@ -6,8 +6,9 @@ Axis legend: T query tokens, S key tokens, B sequences, L length, H query heads,
   pack's. Key bounds are a pack's as well, or point into a memory that several sequences read, or into a cache: whatever
   lies in rows can be read, without a copy.
 * The operator is opaque to the compiler and lengths reach it as tensors, so a compiled trunk serves every pack.
-* Three backends: a fused kernel by sequence (one call where all lengths are equal), PyTorch's variable-length kernel on CUDA
-  in half precision, and, where dropout is asked for, plain products whose weights are computed again in the backward pass.
+* Four backends: a fused kernel by sequence (one call where all lengths are equal), PyTorch's variable-length kernel on CUDA
+  in half precision, batched products for the answers of many short sequences (`anyformer.nn.short`), and, where dropout is
+  asked for, plain products whose weights are computed again in the backward pass.
 * Queries are aligned to the end of their keys: a causal query i of L sees the first S - L + i + 1 keys.
 
 Vaswani et al. 2017, https://arxiv.org/abs/1706.03762; FlashAttention: Dao 2023, https://arxiv.org/abs/2307.08691.
@@ -19,7 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from anyformer.nn import operator
+from anyformer.nn import operator, short
 from anyformer.nn.kernels import Rules, masked
 
 
@@ -63,11 +64,12 @@ def attend(
             q_THE, k_SKE, v_SKE, q_offsets, k_offsets, _longest(q_bounds), _longest(k_bounds),
             scale=scale, window_size=(window - 1, 0 if causal else window - 1), enable_gqa=k_SKE.shape[1] != q_THE.shape[1],
         )  # fmt: skip
+    if plain and not causal and not window and short.serves(q_THE, k_SKE, q_bounds, k_bounds):
+        return short.mix(q_THE, k_SKE, v_SKE, len(q_THE) // len(q_bounds), scale)
     seed = torch.randint(2**62, (1,)) if dropout else None
     eager = torch.is_grad_enabled() and not torch.compiler.is_compiling()
-    call = operator.Eager.apply if eager else torch.ops.anyformer.attend
-    out, _ = call(q_THE, k_SKE, v_SKE, q_bounds, k_bounds, bias_HLS, seed, causal, window, scale, dropout)
-    return out
+    inputs = (q_THE, k_SKE, v_SKE, q_bounds, k_bounds, bias_HLS, seed, causal, window, scale, dropout)
+    return operator.Eager.apply(*inputs) if eager else torch.ops.anyformer.attend(*inputs)[0]
 
 
 def attention_maps(

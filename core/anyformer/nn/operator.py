@@ -4,12 +4,13 @@ Axis legend: T query tokens, S key rows, B sequences, H query heads, K key-value
 
 * Registered piece by piece: the decorator `custom_op` wraps every call in the compiler's guard and imports the compiler.
 * Lengths come as tensors on the host, so that compiled code sees shapes and never lengths.
-* What is learned without the compiler goes by `Eager`, the same functions without the registry's Python around them.
+* What is learned without the compiler goes by `Eager`, the same functions without the registry's Python around them. It
+  finds the calls once, and keeps the denominators of the softmax as the kernel gave them, call by call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -70,48 +71,42 @@ def _of_call(rules: Rules, call: int) -> Rules:
     return rules if rules.seed is None else replace(rules, seed=(rules.seed + call) % 2**63)
 
 
-def _forward(
-    q_THE: Tensor, k_SKE: Tensor, v_SKE: Tensor, q_bounds: Tensor, k_bounds: Tensor, *policy: Any
-) -> tuple[Tensor, Tensor]:
-    """Attention [T, H, E], and the log of each query's softmax denominator [H, T] where the backward pass needs it."""
-    num_heads, rules = q_THE.shape[1], _rules(*policy)
-    calls = list(_calls(q_bounds, k_bounds, q_THE.shape[0]))
+def _mixed(
+    calls: list[_Call], q_THE: Tensor, k_SKE: Tensor, v_SKE: Tensor, rules: Rules
+) -> tuple[Tensor, list[Tensor | None]]:
+    """Attention [T, H, E], and of each call the log of its softmax denominators [b, H, L] where the backward needs it."""
+    num_heads, denominators = q_THE.shape[1], []
     whole = _is_whole(calls, q_THE)
     out_THE = torch.empty(0) if whole else torch.zeros_like(q_THE, memory_format=torch.contiguous_format)
-    lse_HT = q_THE.new_zeros(num_heads, q_THE.shape[0], dtype=_wide(q_THE.dtype))
     for call, (q_rows, k_rows, q_shape, k_shape) in enumerate(calls):
         q_HLE = _heads_first(q_THE[q_rows], q_shape, num_heads)
         k_HLE, v_HLE = (_heads_first(x_SKE[k_rows], k_shape, num_heads) for x_SKE in (k_SKE, v_SKE))
         found_HLE, lse_HL = mix(q_HLE, k_HLE, v_HLE, _of_call(rules, call))
-        if lse_HL is not None:
-            lse_HT[:, q_rows] = lse_HL.transpose(0, 1).flatten(1)
+        denominators.append(lse_HL)
         rows = found_HLE.transpose(1, 2).flatten(0, 1)
         if whole:
             out_THE = rows.contiguous()
         else:
             out_THE[q_rows] = rows
-    return out_THE, lse_HT
+    return out_THE, denominators
 
 
 def _gradients(
-    grad_THE: Tensor, q_THE: Tensor, k_SKE: Tensor, v_SKE: Tensor, out_THE: Tensor, lse_HT: Tensor, q_bounds: Tensor,
-    k_bounds: Tensor, *policy: Any,
+    calls: list[_Call], denominators: Sequence[Tensor | None], grad_THE: Tensor, q_THE: Tensor, k_SKE: Tensor, v_SKE: Tensor,
+    out_THE: Tensor, rules: Rules, learn_bias: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Gradients of queries, keys, values and the bias; keys that several sequences read gather the sum."""
-    *policy, learn_bias = policy  # type: ignore[assignment]
-    num_heads, num_groups, rules = q_THE.shape[1], k_SKE.shape[1], _rules(*policy)
-    calls = list(_calls(q_bounds, k_bounds, q_THE.shape[0]))
+    num_heads, num_groups = q_THE.shape[1], k_SKE.shape[1]
     whole = _is_whole(calls, q_THE) and _is_whole(calls, k_SKE, keys=True)
     grads: list[Tensor] = []
     if not whole:
         grads = [torch.zeros_like(x, memory_format=torch.contiguous_format) for x in (q_THE, k_SKE, v_SKE)]
     grad_bias = torch.zeros_like(rules.bias_HLS) if rules.bias_HLS is not None and learn_bias else q_THE.new_empty(0)
-    for call, (q_rows, k_rows, q_shape, k_shape) in enumerate(calls):
+    for call, ((q_rows, k_rows, q_shape, k_shape), lse_HL) in enumerate(zip(calls, denominators, strict=True)):
         q_HLE, grad_HLE = (_heads_first(x_THE[q_rows], q_shape, num_heads) for x_THE in (q_THE, grad_THE))
         k_HLE, v_HLE = (_heads_first(x_SKE[k_rows], k_shape, num_heads) for x_SKE in (k_SKE, v_SKE))
-        if rules.seed is None and not learn_bias and q_THE.device.type == "cpu":
+        if lse_HL is not None and not learn_bias:
             out_HLE = _heads_first(out_THE[q_rows], q_shape, num_heads)
-            lse_HL = lse_HT[:, q_rows].unflatten(1, q_shape).transpose(0, 1).contiguous()
             found = fused_gradients(grad_HLE, q_HLE, k_HLE, v_HLE, out_HLE, lse_HL, rules)
         else:
             found, grad_logits = plain_gradients(grad_HLE, q_HLE, k_HLE, v_HLE, _of_call(rules, call))
@@ -126,6 +121,58 @@ def _gradients(
             for into, rows, grad in zip(grads, (q_rows, k_rows, k_rows), by_row, strict=True):
                 into[rows] += grad
     return grads[0], grads[1], grads[2], grad_bias
+
+
+class Eager(torch.autograd.Function):
+    """Attention where nothing compiles and gradients are wanted: without the registry's Python around it."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        """The operator's inputs to [T, H, E]."""
+        q, k, v, q_bounds, k_bounds, bias, seed, *ctx.policy = inputs
+        ctx.calls = list(_calls(q_bounds, k_bounds, q.shape[0]))
+        out, denominators = _mixed(ctx.calls, q, k, v, _rules(bias, seed, *ctx.policy))
+        ctx.save_for_backward(q, k, v, bias, seed, out, *denominators)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_THE: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of queries, keys, values and the bias."""
+        q, k, v, bias, seed, out, *denominators = ctx.saved_tensors
+        rules, learn_bias = _rules(bias, seed, *ctx.policy), bool(ctx.needs_input_grad[5])
+        return _by_input(_gradients(ctx.calls, denominators, grad_THE, q, k, v, out, rules, learn_bias), learn_bias)
+
+
+def _by_input(grads: tuple[Tensor, ...], learn_bias: bool) -> tuple[Tensor | None, ...]:
+    """Gradients of queries, keys, values and the bias, at the places that these have among the inputs."""
+    q, k, v, bias = grads
+    return q, k, v, None, None, bias if learn_bias else None, None, None, None, None, None
+
+
+def _attend(
+    q_THE: Tensor, k_SKE: Tensor, v_SKE: Tensor, q_bounds: Tensor, k_bounds: Tensor, *policy: Any
+) -> tuple[Tensor, Tensor]:
+    """Attention [T, H, E], and the log of each query's softmax denominator [H, T] where the backward pass needs it."""
+    calls = list(_calls(q_bounds, k_bounds, q_THE.shape[0]))
+    out_THE, denominators = _mixed(calls, q_THE, k_SKE, v_SKE, _rules(*policy))
+    lse_HT = q_THE.new_zeros(q_THE.shape[1], q_THE.shape[0], dtype=_wide(q_THE.dtype))
+    for (q_rows, *_), lse_HL in zip(calls, denominators, strict=True):
+        if lse_HL is not None:
+            lse_HT[:, q_rows] = lse_HL.transpose(0, 1).flatten(1)
+    return out_THE, lse_HT
+
+
+def _attend_backward(
+    grad_THE: Tensor, q_THE: Tensor, k_SKE: Tensor, v_SKE: Tensor, out_THE: Tensor, lse_HT: Tensor, q_bounds: Tensor,
+    k_bounds: Tensor, *policy: Any,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    *policy, learn_bias = policy  # type: ignore[assignment]
+    rules, calls = _rules(*policy), list(_calls(q_bounds, k_bounds, q_THE.shape[0]))
+    denominators: list[Tensor | None] = [None] * len(calls)
+    if rules.seed is None and q_THE.device.type == "cpu":
+        denominators = [lse_HT[:, rows].unflatten(1, shape).transpose(0, 1).contiguous() for rows, _, shape, _ in calls]
+    return _gradients(calls, denominators, grad_THE, q_THE, k_SKE, v_SKE, out_THE, rules, learn_bias)
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
@@ -152,34 +199,11 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 
 
 def _backward(ctx: Any, grad_THE: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    return _given(ctx, grad_THE, torch.ops.anyformer.attend_backward)
-
-
-def _given(ctx: Any, grad_THE: Tensor, gradients: Callable[..., tuple[Tensor, ...]]) -> tuple[Tensor | None, ...]:
-    """What the inputs of the operator are given, as `gradients` computes it."""
     q, k, v, q_bounds, k_bounds, bias, seed, out, lse = ctx.saved_tensors
     learn_bias = bool(ctx.needs_input_grad[5])
     policy = (bias, seed, ctx.causal, ctx.window, ctx.scale, ctx.dropout, learn_bias)
-    *grads, grad_bias = gradients(grad_THE, q, k, v, out, lse, q_bounds, k_bounds, *policy)
-    return (*grads, None, None, grad_bias if learn_bias else None, None, None, None, None, None)
-
-
-class Eager(torch.autograd.Function):
-    """The operator where nothing compiles and gradients are wanted, a tenth of a millisecond a call faster."""
-
-    forward = staticmethod(_forward)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        """Keep what the backward pass reads."""
-        _save(ctx, inputs, output)
-        ctx.set_materialize_grads(False)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_THE: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
-        """Gradients of queries, keys, values and the bias."""
-        return (None,) * 11 if grad_THE is None else _given(ctx, grad_THE, _gradients)
+    grads = torch.ops.anyformer.attend_backward(grad_THE, q, k, v, out, lse, q_bounds, k_bounds, *policy)
+    return _by_input(grads, learn_bias)
 
 
 _library = torch.library.Library("anyformer", "DEF")
@@ -191,8 +215,8 @@ _library.define(
     "attend_backward(Tensor grad, Tensor q, Tensor k, Tensor v, Tensor out, Tensor lse, "
     f"Tensor q_bounds, Tensor k_bounds, {_POLICY}, bool learn_bias) -> (Tensor q, Tensor k, Tensor v, Tensor bias)"
 )
-_library.impl("attend", _forward, "CompositeExplicitAutograd")
-_library.impl("attend_backward", _gradients, "CompositeExplicitAutograd")
+_library.impl("attend", _attend, "CompositeExplicitAutograd")
+_library.impl("attend_backward", _attend_backward, "CompositeExplicitAutograd")
 torch.library.register_fake("anyformer::attend", _forward_shapes, lib=_library)
 torch.library.register_fake("anyformer::attend_backward", _gradient_shapes, lib=_library)
 torch.library.register_autograd("anyformer::attend", _backward, setup_context=_save, lib=_library)

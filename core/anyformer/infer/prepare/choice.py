@@ -21,8 +21,8 @@ FEW = 16
 PAYS = 1.25
 """How much faster a second packing must be."""
 _TIMED_FEW = 4
-_WIDEST = 4096
-"""Inputs and outputs that are timed at most; what is wider behaves alike."""
+_WIDEST = 16384
+"""Inputs and outputs that are timed at most; what is wider, as vocabularies are, behaves alike."""
 _PRODUCTS = 1e9
 """Multiplications of a timed call with many rows: a few milliseconds on one core."""
 _MOST_ROWS = 4096

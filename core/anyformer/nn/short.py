@@ -1,0 +1,50 @@
+"""Attention of many short sequences of one length, where only the answer is wanted: batched products on the CPU.
+
+Axis legend: T tokens, n sequences and heads of one product, L length, H heads, E head width.
+
+* The fused kernel starts anew for each head of each sequence. Where these are as small as the patches of a series, that
+  costs more than the arithmetic: at 41 tokens and heads of 4, twice as much.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+LONGEST, WIDEST = 48, 32
+"""Tokens of a sequence, and width of a head, up to which this is the faster way: 1.2 to 1.7 times as fast."""
+MOST = 2**20
+"""Attention weights that are in memory at the same time."""
+
+
+def serves(
+    q_THE: Float[Tensor, "T H E"], k_SKE: Float[Tensor, "S K E"], q_bounds: Int[Tensor, "B 2"], k_bounds: Int[Tensor, "B 2"]
+) -> bool:  # fmt: skip
+    """Whether all sequences have one small length, and see themselves and nothing else."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or q_bounds is not k_bounds or not len(q_bounds):
+        return False
+    num_tokens, _, width = q_THE.shape
+    length = num_tokens // len(q_bounds)
+    wide = q_THE.dtype in (torch.float32, torch.float64)
+    plain = wide and q_THE.device.type == "cpu" and q_THE.shape == k_SKE.shape
+    if not plain or not 0 < length <= LONGEST or width > WIDEST or length * len(q_bounds) != num_tokens:
+        return False
+    return bool((q_bounds[:, 1] - q_bounds[:, 0] == length).all())
+
+
+def mix(
+    q_THE: Float[Tensor, "T H E"], k_THE: Float[Tensor, "T H E"], v_THE: Float[Tensor, "T H E"], length: int, scale: float
+) -> Float[Tensor, "T H E"]:  # fmt: skip
+    """Attention of each sequence of `length` tokens over itself, where `serves`."""
+    rows = max(1, MOST // (length * length * q_THE.shape[1])) * length
+    parts = zip(q_THE.split(rows), k_THE.split(rows), v_THE.split(rows), strict=True)
+    found = [_mixed(q * scale, k, v, length) for q, k, v in parts]
+    return found[0] if len(found) == 1 else torch.cat(found)
+
+
+def _mixed(q_THE: Tensor, k_THE: Tensor, v_THE: Tensor, length: int) -> Tensor:
+    q_nLE, k_nLE, v_nLE = (x.unflatten(0, (-1, length)).transpose(1, 2).flatten(0, 1) for x in (q_THE, k_THE, v_THE))
+    weights_nLL = torch.bmm(q_nLE, k_nLE.transpose(1, 2)).softmax(-1)
+    mixed_nLE = torch.bmm(weights_nLL, v_nLE)
+    return mixed_nLE.unflatten(0, (-1, q_THE.shape[1])).transpose(1, 2).flatten(0, 1)
