@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from anyformer import artifact
 from anyformer.artifact import Artifact
 from anyformer.infer.pipeline import Pipeline
-from anyformer.infer.prepare import PRECISIONS, Precision, choice, kernels, model, prepare
+from anyformer.infer.prepare import PRECISIONS, Precision, chains, choice, kernels, model, prepare
 from anyformer.infer.prepare.convolution import ready_networks
 from anyformer.infer.prepare.fuse import fuse
 from anyformer.infer.prepare.kernels import Kernel
@@ -246,14 +247,25 @@ def drawn_network() -> nn.Module:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_norms_are_folded_where_nobody_else_reads(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("chained", [True, False], ids=["chained", ""])
+def test_norms_are_folded_where_nobody_else_reads(
+    dtype: torch.dtype, chained: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     owner = drawn_network()
     network: Any = owner.get_submodule("backbone")
     images = torch.randn(2, 3, 9, 11)
+    if not chained:
+        monkeypatch.setattr(chains, "PackedConvolution", None)
     with torch.inference_mode():
         true = network(images)
-        ready_networks(owner, dtype)
-        found = network(images)
+        if chained:
+            ready_networks(owner, dtype)
+        else:
+            with pytest.warns(UserWarning, match="convolutions of a network are not packed: 'NoneType'"):
+                ready_networks(owner, dtype)
+        ready: Any = owner.get_submodule("backbone")
+        found = ready(images)
+    assert (ready is not network) == chained
     assert isinstance(network.first_norm, nn.Identity)
     assert isinstance(network.second_norm, nn.BatchNorm2d)
     assert network.first.weight.dtype == dtype
@@ -276,9 +288,47 @@ def test_a_network_that_folding_would_change_stays(monkeypatch: pytest.MonkeyPat
             UserWarning, match="batch norms of a convolutional network are not folded: its answer changed"
         ):
             ready_networks(owner, torch.float32)
-        assert torch.allclose(network(images)[1], doubled, atol=1e-5)
+        ready: Any = owner.get_submodule("backbone")
+        assert torch.allclose(ready(images)[1], doubled, atol=1e-5)
     assert not torch.allclose(doubled, true)
-    assert isinstance(network.first_norm, nn.BatchNorm2d)
+    assert isinstance(ready.first_norm, nn.BatchNorm2d)
+
+
+class Residuals(nn.Module):
+    """Every way in which a convolution may end: a ReLU, a sum, both, and sums that must not be written over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(4, 4, 3, padding=1, groups=1 + index % 2) for index in range(7))
+        self.mirrored = nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect")
+        self.act, self.same = nn.ReLU(inplace=True), nn.Identity()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        shortcut = self.same(self.convs[0](x))
+        both = self.act(self.same(self.convs[1](F.relu(self.convs[2](x)))) + shortcut)
+        total = both + self.convs[3](both)
+        read_later = self.convs[4](total)
+        out = self.act(self.convs[5](total) + read_later) + read_later
+        return out, self.mirrored(self.convs[6](x) + x)
+
+
+def test_a_convolution_takes_the_sum_and_the_relu_behind_it() -> None:
+    torch.manual_seed(0)
+    network = Residuals().eval()
+    images = torch.randn(2, 4, 9, 11)
+    given = images.clone()
+    with torch.inference_mode():
+        ready: Any = chains.packed(network)
+        for own, true in zip(ready(images), network(images), strict=True):
+            assert (own - true).abs().max() <= 1e-5
+    assert torch.equal(images, given)
+    kept = [module for module in ready.modules() if isinstance(module, nn.Conv2d)]
+    assert [module.padding_mode for module in kept] == ["reflect"]
+    calls = [node.target for node in ready.graph.nodes if node.op in ("call_module", "call_function")]
+    assert sum("packed" in str(call) for call in calls) == 7
+    # Apart stay sums with what the convolution reads, with what is read later (twice), and with the images.
+    apart = [call for call in calls if "packed" not in str(call)]
+    assert apart == [operator.add, operator.add, "act", operator.add, operator.add, "mirrored"]
 
 
 def test_models_without_components_of_text_are_models_too() -> None:
