@@ -18,6 +18,7 @@ import torch
 from anyformer import artifact as artifacts
 from anyformer import report, scoring, tensorboard
 from anyformer.artifact import Artifact
+from anyformer.device import choose_device
 from anyformer.families.adapters import layout
 from anyformer.infer.evaluate import Evaluation, json_values
 from anyformer.infer.pipeline import Pipeline
@@ -31,7 +32,6 @@ from anyformer.task import Task
 from anyformer.train import checkpoint
 from anyformer.train import run as runs
 from anyformer.train.courses import Course, quotas
-from anyformer.train.engine import choose_device
 from anyformer.train.parallel.world import job, join, leave, lost, meet, require_fit, restarted
 from anyformer.train.prepare import Lengths, check_records, new_model, try_out
 from anyformer.train.run import Run

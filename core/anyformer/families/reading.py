@@ -165,7 +165,7 @@ class _Source:
         return self._kept(used)
 
     def _read(self, step: Step, own: Sequence[Tensor]) -> Sequence[Tensor]:
-        expected = step.write([torch.empty_like(tensor, device="meta") for tensor in own])
+        expected = step.write([torch.empty(tensor.shape, dtype=tensor.dtype, device="meta") for tensor in own])
         found = []
         for key, like in zip(step.theirs, expected, strict=True):
             if key not in self.key_of:

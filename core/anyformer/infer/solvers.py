@@ -6,17 +6,27 @@ one by lazy reference. It gets as many samples as fit one pack, and may give pre
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from anyformer.data.packs import collate
-from anyformer.infer.generate import generate
 from anyformer.nn import Model
 from anyformer.task import Prediction, Sample
 
+if TYPE_CHECKING:
+    from anyformer.infer.generate import generate
+
 __all__ = ["generate", "one_pass"]
+
+
+def __getattr__(name: str) -> Any:
+    """Decoding is imported by the tasks that write."""
+    if name == "generate":
+        return importlib.import_module("anyformer.infer.generate").generate
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def one_pass(

@@ -2,6 +2,7 @@
 
 Axis legend: T tokens, n sequences and heads of one product, L length, H heads, E head width.
 
+* Computed in fp32 where tensors are narrower: they are copied in any case, and so small products gain nothing from bf16.
 * The fused kernel starts anew for each head of each sequence. Where these are as small as the patches of a series, that
   costs more than the arithmetic: at 41 tokens and heads of 4, twice as much.
 """
@@ -26,8 +27,7 @@ def serves(
         return False
     num_tokens, _, width = q_THE.shape
     length = num_tokens // len(q_bounds)
-    wide = q_THE.dtype in (torch.float32, torch.float64)
-    plain = wide and q_THE.device.type == "cpu" and q_THE.shape == k_SKE.shape
+    plain = q_THE.device.type == "cpu" and q_THE.dtype != torch.float16 and q_THE.shape == k_SKE.shape
     if not plain or not 0 < length <= LONGEST or width > WIDEST or length * len(q_bounds) != num_tokens:
         return False
     return bool((q_bounds[:, 1] - q_bounds[:, 0] == length).all())
@@ -39,12 +39,15 @@ def mix(
     """Attention of each sequence of `length` tokens over itself, where `serves`."""
     rows = max(1, MOST // (length * length * q_THE.shape[1])) * length
     parts = zip(q_THE.split(rows), k_THE.split(rows), v_THE.split(rows), strict=True)
-    found = [_mixed(q * scale, k, v, length) for q, k, v in parts]
+    found = [_mixed(q * scale, k, v, length).to(q.dtype) for q, k, v in parts]
     return found[0] if len(found) == 1 else torch.cat(found)
 
 
 def _mixed(q_THE: Tensor, k_THE: Tensor, v_THE: Tensor, length: int) -> Tensor:
-    q_nLE, k_nLE, v_nLE = (x.unflatten(0, (-1, length)).transpose(1, 2).flatten(0, 1) for x in (q_THE, k_THE, v_THE))
+    wide = torch.promote_types(q_THE.dtype, torch.float32)
+    q_nLE, k_nLE, v_nLE = (
+        x.unflatten(0, (-1, length)).transpose(1, 2).to(wide).flatten(0, 1) for x in (q_THE, k_THE, v_THE)
+    )
     weights_nLL = torch.bmm(q_nLE, k_nLE.transpose(1, 2)).softmax(-1)
     mixed_nLE = torch.bmm(weights_nLL, v_nLE)
     return mixed_nLE.unflatten(0, (-1, q_THE.shape[1])).transpose(1, 2).flatten(0, 1)

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from anyformer.artifact import Artifact
-from anyformer.train.device import check_precision, choose_device
+from anyformer.device import choose_device
+from anyformer.train.device import check_precision
 from anyformer.train.selection import Best, all_directions
 from anyformer.train.settings import Training
 from anyformer.train.trainable import choose_trainable, trained

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -14,25 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from anyformer.train.parallel.gradients import own
-
-
-def choose_device(name: str) -> torch.device:
-    """The device called `name`; `auto` is a GPU if there is one. Each process that `torchrun` starts takes one of its own.
-
-    Raises `ValueError` for one that is not here.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and "LOCAL_RANK" in os.environ:
-        name = f"cuda:{os.environ['LOCAL_RANK']}"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-        if device.type == "cuda":
-            torch.cuda.set_device(device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"the device {name!r} cannot be used: {str(error).splitlines()[0]}") from None
-    return device
 
 
 def check_precision(device: torch.device, precision: str) -> None:

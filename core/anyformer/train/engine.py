@@ -29,7 +29,7 @@ from anyformer.train import optimizer as optimizers
 from anyformer.train.average import Average
 from anyformer.train.counts import Outcome, Progress
 from anyformer.train.courses import Course
-from anyformer.train.device import LossScaler, autocast, check_precision, choose_device
+from anyformer.train.device import LossScaler, autocast, check_precision
 from anyformer.train.drawing import Drawn, Source
 from anyformer.train.feeding import Feed
 from anyformer.train.parallel.gradients import clip, sum_gradients
@@ -40,7 +40,7 @@ from anyformer.train.selection import Best, all_directions
 from anyformer.train.settings import Training
 from anyformer.train.trainable import choose_trainable
 
-__all__ = ["Engine", "Progress", "choose_device"]
+__all__ = ["Engine", "Progress"]
 
 
 @dataclass

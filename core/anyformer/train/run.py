@@ -27,12 +27,13 @@ import yaml
 from anyformer import artifact as artifacts
 from anyformer import durable, plugins
 from anyformer.artifact import Artifact
+from anyformer.device import choose_device
 from anyformer.train import adapter_files, checkpoint, lora
 from anyformer.train.adapter_files import Layout
 from anyformer.train.beginning import prepare_method, refuse_used
 from anyformer.train.counts import Progress
 from anyformer.train.courses import Course
-from anyformer.train.engine import Engine, choose_device
+from anyformer.train.engine import Engine
 from anyformer.train.log import Log
 from anyformer.train.parallel.gathering import gathered
 from anyformer.train.parallel.world import ALONE, World

@@ -38,6 +38,16 @@ def test_the_same_as_the_fused_kernel(most: int, scale: float | None) -> None:
     assert found.is_contiguous()
 
 
+def test_half_precision_is_computed_in_fp32() -> None:
+    tensors, bounds = drawn([7] * 5)
+    narrow = [tensor.bfloat16() for tensor in tensors]
+    found, used = answered(narrow, bounds)
+    assert used
+    assert found.dtype == torch.bfloat16
+    true = attend(*(tensor.double() for tensor in narrow), bounds, bounds)  # type: ignore[arg-type]
+    assert (found - true).abs().max() <= 2**-7 * true.abs().max()
+
+
 @pytest.mark.parametrize(
     ("lengths", "shape", "rules"),
     [

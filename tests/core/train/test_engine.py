@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from anyformer.device import choose_device
 from anyformer.train.drawing import Drawn
-from anyformer.train.engine import Engine, choose_device
+from anyformer.train.engine import Engine
 
 NewEngine = Callable[..., Engine]
 STILL = {
