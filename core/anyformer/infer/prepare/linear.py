@@ -28,7 +28,8 @@ class PackedLinear(nn.Module):
         super().__init__()
         self.few, self.many, self.dtype = few, many, dtype
         self.in_features, self.out_features = num_inputs, num_outputs
-        # The kernels hold what they need. It stands here for those who ask a layer's parameters where it runs.
+        # The kernels hold what they need. These stand here for those who ask a layer where it runs, and in what.
+        self.weight = nn.Parameter(torch.empty(0), requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
 
     def forward(self, x: Float[Tensor, "*shape K"]) -> Float[Tensor, "*shape N"]:

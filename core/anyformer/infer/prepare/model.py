@@ -5,7 +5,7 @@
 * The model given stays as it is. What is not packed (tables, norms) is shared with it, and weights are packed one after
   another: together the two take at most twice the memory of one, and once the given one is let go, about what it took.
 * In low precision the blocks of the trunk and a head's vocabulary are narrow. Norms and softmax compute in fp32, embeddings
-  add up in fp32, and the other layers of a head stay in fp32: they decide the answer, and cost little.
+  add up in fp32, and their layers and the others of a head stay in fp32: they decide the answer, and cost little.
 * On the CPU the process keeps memory that is freed (`anyformer.memory`): fast products otherwise wait for new pages.
 * On a GPU there is nothing to pack: products are joined, and half precision is that of the weights and of what they read.
 """
@@ -37,7 +37,7 @@ PRECISIONS: tuple[str, ...] = get_args(Precision)
 VOCABULARY = 4096
 """Outputs from which on a head's layer is narrow in low precision."""
 SMALL = 64
-"""Outputs below which a head's layer is left as it is: there is nothing to gain."""
+"""Outputs below which a layer of a head or an embedding is left as it is: there is nothing to gain."""
 _ON_CPU = {
     "fp32": (kernels.FP32, kernels.PLAIN),
     "bf16": (kernels.BF16, kernels.plain(torch.bfloat16)),
@@ -127,10 +127,11 @@ def _ready(model: Model, narrow: Packer, wide: Packer) -> None:
     fuse(model.trunk, narrow, any(component.embedding.places_apart for component in components))
     for component in components:
         ready_networks(component.embedding, dtype)
-        for name, module in list(component.head.named_modules()):
-            if type(module) is nn.Linear and module.out_features >= SMALL:
-                pack = narrow if module.out_features >= VOCABULARY else wide
-                component.head.set_submodule(name, pack([module]))
+        for part in (component.embedding, component.head):
+            for name, module in list(part.named_modules()):
+                if type(module) is nn.Linear and module.out_features >= SMALL:
+                    is_vocabulary = part is component.head and module.out_features >= VOCABULARY
+                    part.set_submodule(name, (narrow if is_vocabulary else wide)([module]))
     if dtype == torch.float32:
         return
     for name in ("encoder", "decoder"):
