@@ -13,6 +13,12 @@ from anyformer.nn import Pack, short
 from anyformer.nn.attend import attend
 
 
+@pytest.fixture(autouse=True)
+def many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifteen are many, fourteen are not."""
+    monkeypatch.setattr(short, "MANY", 15)
+
+
 def drawn(lengths: list[int], heads: int = 3, width: int = 5, groups: int | None = None) -> tuple[list[Tensor], Tensor]:
     torch.manual_seed(0)
     tokens = sum(lengths)
@@ -51,17 +57,18 @@ def test_half_precision_is_computed_in_fp32() -> None:
 @pytest.mark.parametrize(
     ("lengths", "shape", "rules"),
     [
-        ([7, 7, 6], {}, {}),
-        ([7, 9, 8], {}, {}),
-        ([short.LONGEST + 1] * 2, {}, {}),
-        ([7] * 3, {"width": short.WIDEST + 1}, {}),
-        ([7] * 3, {"groups": 1}, {}),
-        ([7] * 3, {}, {"causal": True}),
-        ([7] * 3, {}, {"window": 2}),
-        ([7] * 3, {}, {"bias_HLS": torch.ones(3, 7, 7, dtype=torch.float64)}),
+        ([7] * 5, {"heads": 2}, {}),
+        ([7, 7, 7, 7, 6], {}, {}),
+        ([7, 9, 8, 7, 9], {}, {}),
+        ([short.LONGEST + 1] * 5, {}, {}),
+        ([7] * 5, {"width": short.WIDEST + 1}, {}),
+        ([7] * 5, {"groups": 1}, {}),
+        ([7] * 5, {}, {"causal": True}),
+        ([7] * 5, {}, {"window": 2}),
+        ([7] * 5, {}, {"bias_HLS": torch.ones(3, 7, 7, dtype=torch.float64)}),
         ([], {}, {}),
     ],
-    ids=["lengths", "lengths of the same mean", "long", "wide", "groups", "causal", "window", "bias", "nothing"],
+    ids=["few", "lengths", "lengths of the same mean", "long", "wide", "groups", "causal", "window", "bias", "nothing"],
 )
 def test_all_else_takes_the_fused_kernel(lengths: list[int], shape: dict[str, int], rules: dict[str, Any]) -> None:
     assert not answered(*drawn(lengths, **shape), **rules)[1]
