@@ -4,7 +4,8 @@
 * 4 blocks, width 256, 4 heads, a vocabulary of 30,522, 16 texts of 128 tokens a step, 15 % of them hidden anew each time, no
   dropout. The library writes the model, and we read it: both sides begin with the same weights.
 * Texts are those of WikiText-2, in the word pieces of MiniLM. Trainer gets ids; we begin with text each time, as a run does.
-* The loss of both for the same weights and the same masks is compared before anything is timed.
+* The loss of both for the same weights and the same masks is compared before anything is timed; each side is timed in a
+  process of its own.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from anyformer.train.engine import Engine
 from anyformer.train.settings import AdamW, Training
 from benchmarks.machine import keep
 from benchmarks.peer_trainer import Peer, quiet
-from benchmarks.rounds import as_json, between, interleave, show
+from benchmarks.rounds import as_json, between, interleave_apart, show
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data" / "nlp" / "wikitext2" / "valid.txt.gz"
 TASK = "nlp/fill-mask"
@@ -70,7 +71,7 @@ def texts(pieces: Any) -> list[str]:
     return found
 
 
-def engine(folder: Path, rows: list[str], **training: Any) -> Engine:
+def engine(folder: Path, rows: list[str], training: dict[str, Any]) -> Engine:
     """Our training of the checkpoint, ready for its first step."""
     model = api.load(folder, task=TASK).model
     task = model[TASK].task
@@ -79,8 +80,9 @@ def engine(folder: Path, rows: list[str], **training: Any) -> Engine:
     return Engine(model, [course], asked, torch.device("cpu"))
 
 
-def ours(running: Engine, steps: int) -> Callable[[], float]:
+def ours(folder: Path, rows: list[str], steps: int, training: dict[str, Any]) -> Callable[[], float]:
     """Tokens a second of our training."""
+    running = engine(folder, rows, training)
 
     def rate() -> float:
         began, before = time.perf_counter(), running.progress.tokens
@@ -140,15 +142,15 @@ def main() -> None:
         apart = difference(folder, given)
         print(f"loss of the same weights and masks: {apart:.1e} apart")
         assert apart < 1e-5, "the two sides compute the same"
-        functions = {
-            TRAINER: trainer(folder, given, steps, bf16=False),
-            TRAINER_BF16: trainer(folder, given, steps, bf16=True),
-            OURS: ours(engine(folder, rows, precision="fp32"), steps),
-            OURS_BF16: ours(engine(folder, rows, precision="bf16"), steps),
+        makers: dict[str, tuple[Any, ...]] = {
+            TRAINER: (trainer, folder, given, steps, False),
+            TRAINER_BF16: (trainer, folder, given, steps, True),
+            OURS: (ours, folder, rows, steps, {"precision": "fp32"}),
+            OURS_BF16: (ours, folder, rows, steps, {"precision": "bf16"}),
         }
         if not asked.quick:
-            functions[OURS_COMPILED] = ours(engine(folder, rows, precision="fp32", compile=True), steps)
-        found = interleave(functions, rounds, TRAINER)
+            makers[OURS_COMPILED] = (ours, folder, rows, steps, {"precision": "fp32", "compile": True})
+        found = interleave_apart(makers, rounds, TRAINER)
     show(found, "tokens/s")
     pairs = [*GOALS, (OURS_BF16, TRAINER_BF16, None)]
     ratios = {f"{fast} / {slow}": (between(found, fast, slow), goal) for fast, slow, goal in pairs}

@@ -4,7 +4,7 @@
   loss is that of the whole held-out text in windows of 64, where nanoGPT samples some.
 * Characters are bytes here, as the text has no others, in a vocabulary of 259; all sides have the same.
 * Speed: steps a second of `Engine.advance`, beside a plain loop of the same model, as it is and compiled, and beside
-  transformers' Trainer with its GPT-2 of the same shape.
+  transformers' Trainer with its GPT-2 of the same shape; each in a process of its own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from anyformer.train.prepare import new_model, new_objective, objective_settings
 from benchmarks.machine import keep
 from benchmarks.peer_trainer import Peer
 from benchmarks.plain_gpt import GPT, Loop
-from benchmarks.rounds import as_json, between, interleave, show
+from benchmarks.rounds import as_json, between, interleave_apart, show
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data" / "nlp" / "tiny_shakespeare"
 LEARNED = 1_003_854
@@ -140,11 +140,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few steps, to see that it works; nothing is kept")
     asked = parser.parse_args()
     steps, rounds = (5, 2) if asked.quick else (100, asked.rounds)
-    functions = {
-        PLAIN: plain(False, steps), PLAIN_COMPILED: plain(True, steps), TRAINER: trainer(steps),
-        OURS: ours(False, steps), OURS_COMPILED: ours(True, steps),
+    makers = {
+        PLAIN: (plain, False, steps), PLAIN_COMPILED: (plain, True, steps), TRAINER: (trainer, steps),
+        OURS: (ours, False, steps), OURS_COMPILED: (ours, True, steps),
     }  # fmt: skip
-    rows = interleave(functions, rounds, PLAIN)
+    rows = interleave_apart(makers, rounds, PLAIN)
     show(rows, "steps/s")
     pairs = [*GOALS, (OURS_COMPILED, PLAIN_COMPILED, None)]
     ratios = {f"{fast} / {slow}": (between(rows, fast, slow), goal) for fast, slow, goal in pairs}

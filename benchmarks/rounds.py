@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from benchmarks.apart import Apart
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,13 @@ def interleave(functions: Mapping[str, Callable[[], float]], rounds: int, baseli
                 rates[name].append(rate)
         order.reverse()
     return {name: Row(found, Spread.of(found), ratio(rates, name, baseline)) for name, found in rates.items()}
+
+
+def interleave_apart(makers: Mapping[str, tuple[Any, ...]], rounds: int, baseline: str) -> dict[str, Row]:
+    """`interleave`, of functions that live each in a process of its own: by name what makes one, and what it is given."""
+    with ExitStack() as opened:
+        functions = {name: opened.enter_context(Apart(*maker)) for name, maker in makers.items()}
+        return interleave(functions, rounds, baseline)
 
 
 def ratio(rates: Mapping[str, list[float]], name: str, baseline: str) -> Spread:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
 
+from benchmarks.apart import Apart
 from benchmarks.inference import CASES, OURS
 from benchmarks.inference.case import Asked
 from benchmarks.inference.limits import Limits
@@ -23,13 +25,13 @@ def measure(name: str, precision: str, rounds: int, quick: bool) -> int:
     asked = Asked(name, precision, quick)
     limits = Limits.measured(precision, quick)
     with ExitStack() as open_sides:
-        first = open_sides.enter_context(Side(asked, ""))
-        about = first.about()
+        first = open_sides.enter_context(Apart(Side, asked, ""))
+        about = first.ask("about")
         default, *others = about.names
-        sides = {OURS: open_sides.enter_context(Side(asked, OURS)), default: first}
-        sides |= {each: open_sides.enter_context(Side(asked, each)) for each in others}
-        differences = {each: first.difference(side.answer()) for each, side in sides.items()}
-        rows = interleave({each: side.rate for each, side in sides.items()}, rounds, default)
+        sides = {OURS: open_sides.enter_context(Apart(Side, asked, OURS)), default: first}
+        sides |= {each: open_sides.enter_context(Apart(Side, asked, each)) for each in others}
+        differences = {each: float(first.ask("difference", side.ask("answer"))) for each, side in sides.items()}
+        rows = interleave({each: partial(side.ask, "rate") for each, side in sides.items()}, rounds, default)
     share = rows[OURS].rate.median * limits.seconds(about.phases) / about.amount
     print(f"{name} in {precision}, {torch.get_num_threads()} threads; {about.level}")
     _show(rows, differences, about.unit)

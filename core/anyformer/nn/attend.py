@@ -69,7 +69,7 @@ def attend(
     seed = torch.randint(2**62, (1,)) if dropout else None
     eager = torch.is_grad_enabled() and not torch.compiler.is_compiling()
     inputs = (q_THE, k_SKE, v_SKE, q_bounds, k_bounds, bias_HLS, seed, causal, window, scale, dropout)
-    return operator.Eager.apply(*inputs) if eager else torch.ops.anyformer.attend(*inputs)[0]
+    return operator.learned(*inputs) if eager else torch.ops.anyformer.attend(*inputs)[0]
 
 
 def attention_maps(

@@ -4,8 +4,9 @@ Axis legend: T query tokens, S key rows, B sequences, H query heads, K key-value
 
 * Registered piece by piece: the decorator `custom_op` wraps every call in the compiler's guard and imports the compiler.
 * Lengths come as tensors on the host, so that compiled code sees shapes and never lengths.
-* What is learned without the compiler goes by `Eager`, the same functions without the registry's Python around them. It
-  finds the calls once, and keeps the denominators of the softmax as the kernel gave them, call by call.
+* What is learned without the compiler goes by `learned`, the same functions without the registry's Python around them: the
+  calls are found once, and the denominators of the softmax are kept as the kernel gave them, call by call. One call of the
+  CPU's kernel for all rows needs no backward of ours, as autograd knows that kernel.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ _Call = tuple[slice, slice, tuple[int, int], tuple[int, int]]
 
 def _calls(q_bounds: Tensor, k_bounds: Tensor, q_rows: int) -> Iterator[_Call]:
     """The kernel calls that a pack needs: one where all sequences are alike and lie end to end, else one a sequence."""
-    queries, keys = q_bounds.tolist(), k_bounds.tolist()
+    queries: list[list[int]] = q_bounds.tolist()
+    keys: list[list[int]] = queries if k_bounds is q_bounds else k_bounds.tolist()
     assert (queries[-1][1] if queries else 0) == q_rows, "every query belongs to a sequence"
     if not queries:
         return
@@ -123,15 +125,29 @@ def _gradients(
     return grads[0], grads[1], grads[2], grad_bias
 
 
-class Eager(torch.autograd.Function):
-    """Attention where nothing compiles and gradients are wanted: without the registry's Python around it."""
+def learned(q_THE: Tensor, k_SKE: Tensor, v_SKE: Tensor, q_bounds: Tensor, k_bounds: Tensor, *policy: Any) -> Tensor:
+    """Attention [T, H, E] where nothing compiles and gradients are wanted."""
+    calls = list(_calls(q_bounds, k_bounds, q_THE.shape[0]))
+    bias_HLS, seed = policy[:2]
+    plain = seed is None and (bias_HLS is None or not bias_HLS.requires_grad)
+    if q_THE.is_cpu and plain and _is_whole(calls, q_THE) and _is_whole(calls, k_SKE, keys=True):
+        (_, _, q_shape, k_shape), num_heads = calls[0], q_THE.shape[1]
+        q_HLE = _heads_first(q_THE, q_shape, num_heads)
+        k_HLE, v_HLE = (_heads_first(x_SKE, k_shape, num_heads) for x_SKE in (k_SKE, v_SKE))
+        out_HLE, _ = mix(q_HLE, k_HLE, v_HLE, _rules(*policy))
+        return out_HLE.transpose(1, 2).flatten(0, 1)
+    return _Learned.apply(calls, q_THE, k_SKE, v_SKE, *policy)
+
+
+class _Learned(torch.autograd.Function):
+    """Several calls, with a backward of ours."""
 
     @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Tensor:
-        """The operator's inputs to [T, H, E]."""
-        q, k, v, q_bounds, k_bounds, bias, seed, *ctx.policy = inputs
-        ctx.calls = list(_calls(q_bounds, k_bounds, q.shape[0]))
-        out, denominators = _mixed(ctx.calls, q, k, v, _rules(bias, seed, *ctx.policy))
+    def forward(ctx: Any, calls: list[_Call], *inputs: Any) -> Tensor:
+        """Tensors, bias, seed and rules to [T, H, E]."""
+        q, k, v, bias, seed, *ctx.policy = inputs
+        ctx.calls = calls
+        out, denominators = _mixed(calls, q, k, v, _rules(bias, seed, *ctx.policy))
         ctx.save_for_backward(q, k, v, bias, seed, out, *denominators)
         return out
 
@@ -140,14 +156,9 @@ class Eager(torch.autograd.Function):
     def backward(ctx: Any, grad_THE: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of queries, keys, values and the bias."""
         q, k, v, bias, seed, out, *denominators = ctx.saved_tensors
-        rules, learn_bias = _rules(bias, seed, *ctx.policy), bool(ctx.needs_input_grad[5])
-        return _by_input(_gradients(ctx.calls, denominators, grad_THE, q, k, v, out, rules, learn_bias), learn_bias)
-
-
-def _by_input(grads: tuple[Tensor, ...], learn_bias: bool) -> tuple[Tensor | None, ...]:
-    """Gradients of queries, keys, values and the bias, at the places that these have among the inputs."""
-    q, k, v, bias = grads
-    return q, k, v, None, None, bias if learn_bias else None, None, None, None, None, None
+        rules, learn_bias = _rules(bias, seed, *ctx.policy), bool(ctx.needs_input_grad[4])
+        *grads, of_bias = _gradients(ctx.calls, denominators, grad_THE, q, k, v, out, rules, learn_bias)
+        return None, *grads, of_bias if learn_bias else None, None, *(None for _ in ctx.policy)
 
 
 def _attend(
@@ -202,8 +213,8 @@ def _backward(ctx: Any, grad_THE: Tensor, _: Tensor) -> tuple[Tensor | None, ...
     q, k, v, q_bounds, k_bounds, bias, seed, out, lse = ctx.saved_tensors
     learn_bias = bool(ctx.needs_input_grad[5])
     policy = (bias, seed, ctx.causal, ctx.window, ctx.scale, ctx.dropout, learn_bias)
-    grads = torch.ops.anyformer.attend_backward(grad_THE, q, k, v, out, lse, q_bounds, k_bounds, *policy)
-    return _by_input(grads, learn_bias)
+    *grads, of_bias = torch.ops.anyformer.attend_backward(grad_THE, q, k, v, out, lse, q_bounds, k_bounds, *policy)
+    return *grads, None, None, of_bias if learn_bias else None, None, None, None, None, None
 
 
 _library = torch.library.Library("anyformer", "DEF")

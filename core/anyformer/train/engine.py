@@ -22,6 +22,7 @@ from torch import Tensor
 
 from anyformer import memory
 from anyformer.artifact import unique_tensors
+from anyformer.data.packs import packs_on
 from anyformer.nn import Model, Parts, products
 from anyformer.task import Sample
 from anyformer.train import activations, drawing, faults, gradient
@@ -32,7 +33,7 @@ from anyformer.train.courses import Course
 from anyformer.train.device import LossScaler, autocast, check_precision
 from anyformer.train.drawing import Drawn, Source
 from anyformer.train.feeding import Feed
-from anyformer.train.parallel.gradients import clip, sum_gradients
+from anyformer.train.parallel.gradients import sum_gradients, total_norm
 from anyformer.train.parallel.placing import place
 from anyformer.train.parallel.world import ALONE, World
 from anyformer.train.pieces import Stored, fill_all
@@ -73,6 +74,9 @@ class Engine:
         self.sharded = settings.parallel.shard > 1
         products.speed_up(self.model)
         self.weights = list(self.model.parameters())
+        self.packs = self.host_packs = packs_on(self.device)
+        if self.device.type != "cpu":
+            self.host_packs = packs_on("cpu")
         self.trimmer = memory.Trimmer()
         if self.device.type == "cpu":
             memory.keep_pages()
@@ -115,7 +119,7 @@ class Engine:
         loss = faults.gradient_that_fits(self, drawn)
         sum_gradients(self.weights, self.world)
         self.scaler.unscale(self.weights)
-        norm = clip(self.weights, self.settings.clip, self.world).to(self.device)
+        norm = total_norm(self.weights, self.world).to(self.device)
         with faults.in_memory("the state of the optimizer"):
             self._update(drawn, loss, norm)
         self.optimizer.zero_grad(set_to_none=True)
@@ -153,14 +157,17 @@ class Engine:
         """Move the weights, unless a loss or the gradient is not finite or there was nothing to learn from."""
         tokens = torch.tensor([sum(sample.cost for each in drawn for sample in each.samples)], dtype=torch.float64)
         tokens = self.world.add(tokens.to(self.device, non_blocking=True))
-        moves = torch.isfinite(norm) & torch.isfinite(loss.means_C).all() & (tokens[0] > 0)
-        self.optimizer.found_inf = (~moves).float()  # type: ignore[attr-defined]  # read by the fused kernels
+        finite = torch.isfinite(norm)
+        moves = finite & torch.isfinite(loss.means_C).all() & (tokens[0] > 0)
+        stays = ~moves
+        self.optimizer.found_inf = stays.float()  # type: ignore[attr-defined]  # read by the fused kernels
+        optimizers.clip(self.optimizer, norm, self.settings.clip)
         self.optimizer.step()
         if self.average is not None:
             self.average.update(self.step, moves)
-        self.buffers.put_back(~moves)
+        self.buffers.put_back(stays)
         self.buffers.share(self.world)
-        self.scaler.update(torch.isfinite(norm))
+        self.scaler.update(finite)
         self._unseen.append((self.step, torch.cat([loss.means_C, loss.taught_C, tokens, norm.double().reshape(1)])))
 
     def _look(self) -> Outcome | None:

@@ -45,7 +45,7 @@ def denominators(engine: Engine, drawn: Sequence[Drawn]) -> list[dict[str, Tenso
     for source, each in zip(engine.sources, drawn, strict=True):
         totals: dict[str, Tensor] = {}
         for group in cut(each.samples, engine.budget):
-            targets = lay([sample.targets for sample in group])
+            targets = lay([sample.targets for sample in group], packs=engine.host_packs)
             for term, weight in engine.model[source.component].head.weigh(targets).items():
                 totals[term] = totals[term] + weight if term in totals else weight
         found.append({term: total.to(engine.device, non_blocking=True) for term, total in totals.items()})
@@ -66,7 +66,7 @@ def add_gradient(engine: Engine, drawn: Sequence[Drawn], totals: Sequence[Mappin
     for course, (source, own, count) in enumerate(zip(engine.sources, groups, counts, strict=True)):
         for place in range(count):
             group = own[place] if place < len(own) else _spare(source, own)
-            parts, targets = collate(group, engine.device)
+            parts, targets = collate(group, engine.device, engine.packs)
             _seed(engine.device, model_seed(engine.settings.seed, engine.step, micro_step, rank))
             loss = engine.loss(source, parts, targets, totals[course])
             if place >= len(own):

@@ -2,6 +2,10 @@
 
 * Weights of two or more axes decay: projections and tables. Biases, norms and other vectors do not.
 * Frozen weights are in no group.
+* The fused kernels are called as they are: torch's own step refuses what is spread over processes, or walks through options
+  that nobody set, which costs as much as the update of a small model. Both kernels take two scalars from the device:
+  `found_inf`, at 1 of which nothing moves, and `grad_scale`, which gradients are divided by: clipping needs no pass of its
+  own.
 """
 
 from __future__ import annotations
@@ -12,8 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
-from torch.distributed.tensor import DTensor
+from torch import Tensor, nn
 
 from anyformer.train.layer_decay import heights
 from anyformer.train.parallel.gradients import own
@@ -24,29 +27,63 @@ from anyformer.train.settings import AdamW, Constant, InverseSquareRoot, Linear,
 def optimizer_for(model: nn.Module, settings: Optimizer, layer_decay: float | None = None) -> torch.optim.Optimizer:
     """An optimizer over groups of one weight decay and one share of the learning rate, `share` in the group.
 
-    Without `layer_decay` there are two groups at most, those that decay first, and every share is 1. What is spread over
-    processes stands in groups of its own, since the fused kernels take tensors of one kind.
+    Without `layer_decay` there are two groups at most, those that decay first, and every share is 1.
     """
     named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     shares = dict.fromkeys(named, 1.0)
     if layer_decay is not None:
         found = heights([name for name, _ in model.named_parameters()])
         shares = {name: layer_decay ** (max(found.values()) - found[name]) for name in named}
-    members: defaultdict[tuple[float, bool, str], list[nn.Parameter]] = defaultdict(list)
+    members: defaultdict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in named.items():
-        spread = str(parameter.device_mesh) if isinstance(parameter, DTensor) else ""
-        members[shares[name], parameter.ndim > 1, spread].append(parameter)
+        members[shares[name], parameter.ndim > 1].append(parameter)
     groups = [
         {"params": members[key], "share": key[0], "weight_decay": settings.weight_decay if key[1] else 0.0}
         for key in sorted(members, reverse=True)
     ]
     if isinstance(settings, AdamW):
-        return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, eps=settings.epsilon, fused=True)
+        return _AdamW(groups, lr=settings.lr, betas=settings.betas, eps=settings.epsilon, fused=True)
     return _SGD(groups, lr=settings.lr, momentum=settings.momentum)
 
 
+def clip(optimizer: torch.optim.Optimizer, norm: Tensor, max_norm: float | None) -> None:
+    """Let the next step take gradients of the norm `norm`, a scalar, as if it were at most `max_norm`; None: as they are."""
+    scale = None if max_norm is None else ((norm + 1e-6) / max_norm).clamp(min=1.0).float()
+    optimizer.grad_scale = scale  # type: ignore[attr-defined]  # read below, with `found_inf`
+
+
+class _AdamW(torch.optim.AdamW):
+    """Torch's kernel, over the parts of weights that this process holds."""
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update, unless `found_inf`, on the device, is 1."""
+        found_inf: Tensor | None = getattr(self, "found_inf", None)
+        for group in self.param_groups:
+            learned = [weight for weight in group["params"] if weight.grad is not None]
+            if not learned:
+                continue
+            states = [self.state[weight] or self._begin(weight) for weight in learned]
+            steps = [state["step"] for state in states]
+            torch._foreach_add_(steps, 1 if found_inf is None else 1 - found_inf)
+            torch._fused_adamw_(
+                [own(each) for each in learned], [own(each.grad) for each in learned],
+                [own(state["exp_avg"]) for state in states], [own(state["exp_avg_sq"]) for state in states], [], steps,
+                lr=group["lr"], beta1=group["betas"][0], beta2=group["betas"][1], weight_decay=group["weight_decay"],
+                eps=group["eps"], amsgrad=False, maximize=False, grad_scale=getattr(self, "grad_scale", None),
+                found_inf=found_inf,
+            )  # fmt: skip
+
+    def _begin(self, weight: nn.Parameter) -> dict[str, Tensor]:
+        """The state of a weight before its first update."""
+        state = self.state[weight]
+        state["step"] = torch.zeros((), device=weight.device)
+        state["exp_avg"], state["exp_avg_sq"] = (torch.zeros_like(weight, requires_grad=False) for _ in range(2))
+        return state
+
+
 class _SGD(torch.optim.SGD):
-    """Torch's kernel, over the parts of weights that this process holds: torch's own step refuses weights that are spread.
+    """Torch's kernel, over the parts of weights that this process holds.
 
     Momentum is 0 from the beginning. Torch begins with memory as it finds it, which would stay there if the first update is
     left out, and it refuses a weight whose first gradient comes later than those of others.
@@ -68,7 +105,8 @@ class _SGD(torch.optim.SGD):
                 torch._fused_sgd_(
                     [own(each) for each in learned], [own(each.grad) for each in learned], buffers,
                     weight_decay=group["weight_decay"], momentum=group["momentum"], lr=group["lr"], dampening=0.0,
-                    nesterov=False, maximize=False, is_first_step=False, found_inf=getattr(self, "found_inf", None),
+                    nesterov=False, maximize=False, is_first_step=False, grad_scale=getattr(self, "grad_scale", None),
+                    found_inf=getattr(self, "found_inf", None),
                 )  # fmt: skip
 
 
@@ -109,9 +147,9 @@ def _fall(shape: str, progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def state_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, torch.Tensor]:
+def state_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
     """The optimizer's state, keyed by parameter name and then by the optimizer's own name for it."""
-    names: dict[torch.Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     return {
         f"{names[parameter]}/{key}": torch.as_tensor(value)
         for parameter, state in optimizer.state.items()
@@ -121,7 +159,7 @@ def state_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[st
 
 
 def load_state_tensors(
-    optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, Stored | torch.Tensor]
+    optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, Stored | Tensor]
 ) -> None:
     """Put back what `state_tensors` gave, whole or stored; of a parameter that is spread, its processes take their parts."""
     parameters = dict(model.named_parameters())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import nn
 from anyformer.artifact import Artifact
 from anyformer.nn import build, config
 from anyformer.train.optimizer import (
+    clip,
     learning_rate_factor,
     load_state_tensors,
     optimizer_for,
@@ -60,6 +62,41 @@ def test_decay_shrinks_matrices_alone() -> None:
     for name, parameter in model.named_parameters():
         factor = 1 - 0.1 * 0.5 if name == "0.weight" else 1.0
         torch.testing.assert_close(parameter, before[name] * factor)
+
+
+@pytest.mark.parametrize("max_norm", [None, 0.5, 1e6])
+@pytest.mark.parametrize(
+    ("settings", "plain"),
+    [
+        (
+            AdamW(lr=0.01, weight_decay=0.0),
+            partial(torch.optim.AdamW, lr=0.01, betas=(0.9, 0.98), weight_decay=0.0),
+        ),
+        (SGD(lr=0.01), partial(torch.optim.SGD, lr=0.01, momentum=0.9)),
+    ],
+    ids=["adamw", "sgd"],
+)
+def test_updates_are_those_of_torch_with_clipped_gradients(
+    settings: Optimizer, plain: Callable[[Any], torch.optim.Optimizer], max_norm: float | None
+) -> None:
+    """Also where a weight has no gradient yet, and beside an update that is left out."""
+    model, other = trunk().double(), trunk().double()
+    own, right = optimizer_for(model, settings), plain(other.parameters())
+    generator = torch.Generator().manual_seed(0)
+    for step in range(5):
+        for index, (weight, copy) in enumerate(zip(model.parameters(), other.parameters(), strict=True)):
+            gradient = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+            weight.grad, copy.grad = (None, None) if step < 2 and index == 3 else (gradient, gradient.clone())
+        grads = [weight.grad for weight in model.parameters() if weight.grad is not None]
+        own.found_inf = torch.tensor(float(step == 1))  # type: ignore[attr-defined]
+        clip(own, torch.nn.utils.get_total_norm(grads), max_norm)
+        own.step()
+        if step != 1:
+            if max_norm is not None:
+                torch.nn.utils.clip_grad_norm_(other.parameters(), max_norm)
+            right.step()
+    for weight, copy in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(weight, copy, rtol=0, atol=1e-7)  # the factor of the kernels is in fp32
 
 
 def test_frozen_weights_are_left_out() -> None:

@@ -1,4 +1,4 @@
-"""Gradients over processes: summed over those that hold copies, and clipped by the norm of the whole.
+"""Gradients over processes: summed over those that hold copies, and the norm of the whole.
 
 * Nothing here waits for a GPU: which gradients exist is agreed upon over the CPU, norms stay tensors.
 """
@@ -18,6 +18,7 @@ from anyformer.train.parallel.world import World
 
 BUCKET = 32 * 2**20
 """Bytes that are summed in one call."""
+_PLAIN = (Tensor, nn.Parameter)
 
 
 @torch.no_grad()
@@ -46,22 +47,16 @@ def sum_gradients(parameters: Iterable[nn.Parameter], world: World) -> None:
 
 
 @torch.no_grad()
-def clip(parameters: Iterable[nn.Parameter], max_norm: float | None, world: World) -> Tensor:
-    """Scale gradients so that their norm over all processes is at most `max_norm`; None: leave them.
-
-    Returns the norm before, a scalar on the gradients' device and the same on all processes.
-    """
+def total_norm(parameters: Iterable[nn.Parameter], world: World) -> Tensor:
+    """The norm of the gradients over all processes, a scalar on their device and the same on all processes."""
     grads = [weight.grad for weight in parameters if weight.grad is not None]
-    norm = nn.utils.get_total_norm(grads) if world.mesh is None else _norm(grads, world)
-    if max_norm is not None and grads:
-        factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
-        for alike in _alike([own(grad) for grad in grads]):
-            torch._foreach_mul_(alike, factor.to(alike[0]))
-    return norm
+    return nn.utils.get_total_norm(grads) if world.mesh is None else _norm(grads, world)
 
 
 def own(tensor: Tensor) -> Tensor:
     """The part of a tensor that this process holds: memory of its own, not a copy."""
+    if type(tensor) in _PLAIN:  # sooner known than that an attribute is not there
+        return tensor
     found: Any = tensor
     return found.to_local() if hasattr(tensor, "placements") else tensor
 
