@@ -37,7 +37,7 @@ RUNS: dict[str, tuple[str, str, str, list[str]]] = {
     "squad2-minilm": ("nlp/question-answering", "nlp/squad2_en/train.json.gz[:10]", "nlp/squad2_en/train.json.gz[10:]",
                       [*MINILM, "training.epochs=5", "training.optimizer.lr=2e-4"]),
     "sst2-minilm": ("nlp/text-classification", "nlp/sst2/train.tsv", "nlp/sst2/dev.tsv",
-                    [*MINILM, "--columns", "text,label"]),
+                    [*MINILM, "--columns", "text,label", "training.sam=0.05"]),
     "sst2-minilm-lora": ("nlp/text-classification", "nlp/sst2/train.tsv", "nlp/sst2/dev.tsv",
                          [*MINILM, "--columns", "text,label", "training.optimizer.lr=1e-3", "training.lora.rank=16",
                           "training.lora.targets=[query,key,value,output,up,down]"]),

@@ -25,7 +25,7 @@ from anyformer.artifact import unique_tensors
 from anyformer.data.packs import packs_on
 from anyformer.nn import Model, Parts, products
 from anyformer.task import Sample
-from anyformer.train import activations, drawing, faults, gradient
+from anyformer.train import activations, drawing, faults, gradient, sharpness
 from anyformer.train import optimizer as optimizers
 from anyformer.train.average import Average
 from anyformer.train.counts import Outcome, Progress
@@ -116,10 +116,10 @@ class Engine:
         rate = self.settings.optimizer.lr * factor
         optimizers.set_learning_rate(self.optimizer, rate)
         self.buffers.keep()
-        loss = faults.gradient_that_fits(self, drawn)
-        sum_gradients(self.weights, self.world)
-        self.scaler.unscale(self.weights)
-        norm = total_norm(self.weights, self.world).to(self.device)
+        loss, norm = self._whole_gradient(drawn)
+        if self.settings.sam is not None:
+            with sharpness.uphill(self.model, self.settings.sam, norm):
+                _, norm = self._whole_gradient(drawn)
         with faults.in_memory("the state of the optimizer"):
             self._update(drawn, loss, norm)
         self.optimizer.zero_grad(set_to_none=True)
@@ -152,6 +152,13 @@ class Engine:
         if self.settings.log_samples:
             digests = [one for rank in world.collect(drawing.digests(drawn)) for one in rank]
             progress.samples = drawing.chain(set(digests), progress.samples)
+
+    def _whole_gradient(self, drawn: Sequence[Drawn]) -> tuple[gradient.Loss, Tensor]:
+        """Put the gradient of a step, over all ranks, into the parameters; returns its loss and its norm."""
+        loss = faults.gradient_that_fits(self, drawn)
+        sum_gradients(self.weights, self.world)
+        self.scaler.unscale(self.weights)
+        return loss, total_norm(self.weights, self.world).to(self.device)
 
     def _update(self, drawn: Sequence[Drawn], loss: gradient.Loss, norm: Tensor) -> None:
         """Move the weights, unless a loss or the gradient is not finite or there was nothing to learn from."""

@@ -134,6 +134,9 @@ class Training(Frozen):
     """Of the weights, the order, the augmentation and the dropout."""
     layer_decay: float | None = Field(default=None, gt=0, le=1)
     """Learning rate of each block as a share of that of the block above; the head has the whole, the embedding the least."""
+    sam: float | None = Field(default=None, gt=0)
+    """Radius within which the loss is to stay low, 0.05 for a start: sharpness-aware minimization (Foret et al. 2021), which
+    takes two gradients a step; None: one."""
     ema: float | None = Field(default=None, gt=0, lt=1)
     """Decay of a moving average of the weights, which is evaluated and becomes the artifact; None: no average."""
     freeze: tuple[str, ...] = ()

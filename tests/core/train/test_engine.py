@@ -100,9 +100,9 @@ class Poison:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-@pytest.mark.parametrize("clip", ["1.0", "null"])
-def test_an_update_that_is_not_finite_is_skipped_and_counted(new_engine: NewEngine, value: float, clip: str) -> None:
-    engine = new_engine("richest", "training.log_every=1", f"training.clip={clip}", "training.tokens=8")
+@pytest.mark.parametrize("setting", ["clip=1.0", "clip=null", "sam=0.1"])
+def test_an_update_that_is_not_finite_is_skipped_and_counted(new_engine: NewEngine, value: float, setting: str) -> None:
+    engine = new_engine("richest", "training.log_every=1", f"training.{setting}", "training.tokens=8")
     poison: Any = Poison(engine, {2, 3, 7}, value)
     engine.run = poison
     for step in range(10):

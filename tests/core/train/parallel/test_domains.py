@@ -83,7 +83,9 @@ def test_processes_that_are_started_again_take_up_no_run_but_their_own(tmp_path:
 
 def some_steps(world: World, way: str, folder: str, first: int, last: int) -> dict[str, np.ndarray]:
     """Train from the checkpoint of a step to another, and save there."""
-    engine = engine_of((TASKS[0],), world, Parallel() if world is ALONE else WAYS[way], torch.float64, ema=0.9)
+    engine = engine_of(
+        (TASKS[0],), world, Parallel() if world is ALONE else WAYS[way], torch.float64, ema=0.9, sam=0.05
+    )
     if first:
         found, problems = checkpoint.newest(Path(folder), world)
         assert found is not None, problems
