@@ -39,8 +39,8 @@ RUNS: dict[str, tuple[str, str, str, list[str]]] = {
     "sst2-minilm": ("nlp/text-classification", "nlp/sst2/train.tsv", "nlp/sst2/dev.tsv",
                     [*MINILM, "--columns", "text,label", "training.sam=0.05"]),
     "sst2-minilm-lora": ("nlp/text-classification", "nlp/sst2/train.tsv", "nlp/sst2/dev.tsv",
-                         [*MINILM, "--columns", "text,label", "training.optimizer.lr=1e-3", "training.lora.rank=16",
-                          "training.lora.targets=[query,key,value,output,up,down]"]),
+                         [*MINILM, "--columns", "text,label", "training.sam=0.05", "training.optimizer.lr=2e-3",
+                          "training.lora.rank=16", "training.lora.targets=[query,key,value,output,up,down]"]),
 }  # fmt: skip
 """Name: task, training data, held-out data, settings."""
 
